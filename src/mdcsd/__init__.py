@@ -1,0 +1,32 @@
+"""Tells whether the face in a video or picture is real or manipulated.
+
+>>> from mdcsd import Detector                                      # doctest: +SKIP
+>>> Detector("runs/mdcsd/best.safetensors").judge("clip.mp4")       # doctest: +SKIP
+
+`import mdcsd` loads nothing heavy: the four public names arrive when they are asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mdcsd.detector import Detector, detect
+    from mdcsd.evaluation import evaluate
+    from mdcsd.training import train
+
+__all__ = ["Detector", "detect", "evaluate", "train"]
+
+_HOME = {
+    "Detector": "detector",
+    "detect": "detector",
+    "evaluate": "evaluation",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mdcsd' has no attribute {name!r}")
+    return getattr(import_module(f"mdcsd.{_HOME[name]}"), name)

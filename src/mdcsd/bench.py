@@ -1,0 +1,184 @@
+"""Every speed figure that the docs quote, measured in one run side by side.
+
+Machines differ and are noisy: quote the ratios, not the seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+
+from mdcsd.config import FrameSelection, ProcessFramesConfig
+from mdcsd.errors import InputError
+from mdcsd.nouns import RgbArray
+from mdcsd.process_frames import process_frames
+from mdcsd.video import iter_frames, loop_video, probe, write_video
+
+HD_WH = (1920, 1080)
+_LOOP_S = 600.0
+
+
+@dataclass(frozen=True)
+class FacesFigures:
+    """Crops per second of process_frames and of the field's usual pair, on one clip.
+
+    `ours_faces`, `dlib_faces`: frames with a face found, of `n_frames`. `peak_mb`: peak
+    memory of process_frames on the clip looped to `loop_s` seconds.
+    """
+
+    clip: str
+    n_frames: int
+    ours_crops_per_s: float
+    ours_faces: int
+    dlib_crops_per_s: float
+    dlib_faces: int
+    ratio: float
+    loop_s: float
+    loop_seconds: float
+    peak_mb: float
+
+
+def bench_faces(video: Path, n_frames: int = 150, loop_s: float = _LOOP_S) -> FacesFigures:
+    """Measure face cropping on a 1080p H.264 clip made by scaling a real one.
+
+    Ours: process_frames, every frame decoded, searched, cropped at 299 px and written as
+    PNG. Theirs: OpenCV decoding, dlib's HOG detector on the full frame without upsampling,
+    the same crop written as PNG. One process each, one after the other.
+    """
+    dlib = _import_dlib()
+    with tempfile.TemporaryDirectory(prefix="mdcsd-bench-") as name:
+        folder = Path(name)
+        clip = folder / "clip.mp4"
+        _make_hd(video, clip, n_frames)
+        began = time.perf_counter()
+        ours = process_frames(
+            ProcessFramesConfig(video_path=str(clip), output_path=str(folder / "ours"), workers=1)
+        )
+        ours_s = time.perf_counter() - began
+        began = time.perf_counter()
+        dlib_faces = _crop_with_dlib(dlib, clip, folder / "dlib")
+        dlib_s = time.perf_counter() - began
+        looped = folder / "looped.mp4"
+        loop_video(clip, looped, loop_s)
+        loop = _measure_process(looped, folder / "looped")
+    return FacesFigures(
+        clip=f"{video.name} scaled to {HD_WH[0]}x{HD_WH[1]}, H.264",
+        n_frames=ours.n_frames,
+        ours_crops_per_s=ours.n_crops / ours_s,
+        ours_faces=ours.n_frames - ours.n_frames_without_face,
+        dlib_crops_per_s=dlib_faces / dlib_s,
+        dlib_faces=dlib_faces,
+        ratio=(ours.n_crops / ours_s) / (dlib_faces / dlib_s) if dlib_faces else float("inf"),
+        loop_s=loop_s,
+        **loop,
+    )
+
+
+def bench_start(n_runs: int = 5) -> dict[str, float]:
+    """Time `mdcsd --help` and `import mdcsd` in fresh processes: median seconds of `n_runs`."""
+    commands = {
+        "python -c pass": ["-c", "pass"],
+        "import mdcsd": ["-c", "import mdcsd"],
+        "mdcsd --help": ["-m", "mdcsd", "--help"],
+    }
+    return {name: _median_seconds(words, n_runs) for name, words in commands.items()}
+
+
+def _median_seconds(words: list[str], n_runs: int) -> float:
+    seconds = []
+    for _ in range(n_runs + 1):  # the first run warms the file cache
+        began = time.perf_counter()
+        subprocess.run([sys.executable, *words], check=True, capture_output=True)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[1:])
+
+
+def _import_dlib() -> Any:
+    try:
+        import dlib
+    except ImportError:
+        raise InputError(
+            "bench faces compares with dlib. Run: pip install 'mdcsd[bench]'"
+        ) from None
+    return dlib
+
+
+def _make_hd(video: Path, clip: Path, n_frames: int) -> None:
+    """Scale a video to 1080p, repeated or cut to a number of frames, and encode it as H.264."""
+
+    def frames() -> Iterator[RgbArray]:
+        n_made = 0
+        while n_made < n_frames:
+            for frame in iter_frames(video, FrameSelection(end=n_frames - n_made)):
+                yield _letterboxed(frame.rgb)
+                n_made += 1
+
+    write_video(clip, frames(), round(probe(video).fps))
+
+
+def _letterboxed(rgb: RgbArray) -> RgbArray:
+    """Scale a picture to 1080p, bars left and right where it is narrower."""
+    width, height = HD_WH
+    scale = min(width / rgb.shape[1], height / rgb.shape[0])
+    shown = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    right, below = width - shown.shape[1], height - shown.shape[0]
+    bars = (below // 2, below - below // 2, right // 2, right - right // 2)
+    return cast(RgbArray, cv2.copyMakeBorder(shown, *bars, cv2.BORDER_CONSTANT))
+
+
+def _crop_with_dlib(dlib: Any, clip: Path, output: Path) -> int:
+    """What the field's scripts do: decode with OpenCV, dlib's HOG on the full frame, crop."""
+    output.mkdir()
+    detector = dlib.get_frontal_face_detector()
+    reader = cv2.VideoCapture(str(clip))
+    n_faces = index = 0
+    while True:
+        there, bgr = reader.read()
+        if not there:
+            return n_faces
+        found = detector(bgr[..., ::-1].copy(), 0)
+        if found:
+            box = max(found, key=lambda each: each.area())
+            half = round(box.width() * 1.3 / 2)
+            x, y = box.center().x, box.center().y
+            crop = bgr[max(y - half, 0) : y + half, max(x - half, 0) : x + half]
+            cv2.imwrite(str(output / f"{index:04d}.png"), cv2.resize(crop, (299, 299)))
+            n_faces += 1
+        index += 1
+
+
+_CHILD = """
+import json, resource, sys, time
+from mdcsd.config import ProcessFramesConfig
+from mdcsd.process_frames import process_frames
+began = time.perf_counter()
+process_frames(ProcessFramesConfig(video_path=sys.argv[1], output_path=sys.argv[2], workers=1))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"loop_seconds": time.perf_counter() - began, "peak_mb": peak}))
+"""
+
+
+def _measure_process(video: Path, output: Path) -> dict[str, float]:
+    """Run process_frames in a process of its own: seconds, and peak resident memory in MB."""
+    words = [sys.executable, "-c", _CHILD, str(video), str(output)]
+    run = subprocess.run(words, check=True, capture_output=True, text=True)
+    figures: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
+    return figures
+
+
+def as_rows(figures: FacesFigures) -> list[list[str]]:
+    """Lay figures out as (name, value) rows."""
+    return [
+        [name, f"{value:.2f}" if isinstance(value, float) else str(value)]
+        for name, value in asdict(figures).items()
+    ]

@@ -1,0 +1,173 @@
+"""Weights on disk: safetensors that carry what is needed to use them. The only load / save.
+
+A checkpoint is one file: tensors, and in its header the network's shape, the preprocessing,
+class names, thresholds and provenance as JSON. No pickles, ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from mdcsd import storage
+from mdcsd.config import NetworkConfig
+from mdcsd.errors import CheckpointError, MdcsdError
+from mdcsd.network import Network, build_network
+from mdcsd.nouns import Calibration
+from mdcsd.preprocess import SPEC_VERSION, PreprocessSpec
+
+FORMAT_VERSION = 1
+_HEADER_KEY = "mdcsd"
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network and all it takes to judge a file with it.
+
+    `class_names[0]` is the real class; `state_dict` are tensors by name, on CPU;
+    `provenance` says of what data, command, commit, seed and epoch it was made.
+    """
+
+    network: NetworkConfig
+    preprocess: PreprocessSpec
+    class_names: tuple[str, ...]
+    calibration: Calibration
+    state_dict: Tensors
+    provenance: dict[str, Any]
+
+    @property
+    def checkpoint_id(self) -> str:
+        """Twelve hexadecimal digits that change with the weights or the preprocessing."""
+        digest = hashlib.sha256(json.dumps(self._shape(), sort_keys=True).encode())
+        for name in sorted(self.state_dict):
+            digest.update(name.encode())
+            digest.update(self.state_dict[name].contiguous().numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+    def build(self) -> Network:
+        """Build the network with these weights, in evaluation mode.
+
+        Raises: CheckpointError naming missing and unexpected tensors.
+        """
+        config = replace(self.network, pretrained="none", pretrained_file=None)
+        network = build_network(config, self.preprocess, len(self.class_names))
+        load_state(network, self.state_dict)
+        return network.eval()
+
+    def _shape(self) -> dict[str, Any]:
+        return {
+            "network": asdict(self.network),
+            "preprocess": asdict(self.preprocess),
+            "class_names": list(self.class_names),
+        }
+
+    def header(self) -> dict[str, Any]:
+        """Everything but the tensors, as plain data."""
+        return {
+            "format_version": FORMAT_VERSION,
+            **self._shape(),
+            "calibration": asdict(self.calibration),
+            "provenance": self.provenance,
+        }
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint, whole or not at all."""
+    save_tensors(checkpoint.state_dict, checkpoint.header(), path)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises: CheckpointError if the file is missing, damaged, or no checkpoint of ours.
+    """
+    tensors, header = load_tensors(path)
+    try:
+        if header["format_version"] > FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path}: format version {header['format_version']}, this mdcsd reads up to "
+                f"{FORMAT_VERSION}. Update mdcsd."
+            )
+        if header["preprocess"]["version"] != SPEC_VERSION:
+            raise CheckpointError(
+                f"{path}: made for preprocessing version {header['preprocess']['version']}, this "
+                f"mdcsd has {SPEC_VERSION}. Use the mdcsd it was made with, or train again."
+            )
+        return Checkpoint(
+            network=NetworkConfig(**header["network"]),
+            preprocess=PreprocessSpec(**header["preprocess"]),
+            class_names=tuple(header["class_names"]),
+            calibration=Calibration(**header["calibration"]),
+            state_dict=tensors,
+            provenance=header["provenance"],
+        )
+    except (KeyError, TypeError) as error:
+        raise _not_ours(path, f"its header lacks {error}") from None
+    except CheckpointError:
+        raise
+    except MdcsdError as error:
+        raise _not_ours(path, str(error)) from None
+
+
+def load_state(network: Network, tensors: Tensors) -> None:
+    """Load tensors into a network of the same shape.
+
+    Raises: CheckpointError naming what is missing, unexpected, or of another shape.
+    """
+    own = network.state_dict()
+    missing = sorted(own.keys() - tensors.keys())
+    unexpected = sorted(tensors.keys() - own.keys())
+    reshaped = sorted(
+        name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape
+    )
+    if missing or unexpected or reshaped:
+        raise CheckpointError(
+            f"the weights are of another network: {len(missing)} tensors missing {missing[:3]}, "
+            f"{len(unexpected)} unexpected {unexpected[:3]}, {len(reshaped)} of another shape "
+            f"{reshaped[:3]}. Give the checkpoint that train printed on its last line."
+        )
+    network.load_state_dict(tensors)
+
+
+def save_tensors(tensors: Mapping[str, torch.Tensor], header: dict[str, Any], path: Path) -> None:
+    """Write tensors with a JSON header as safetensors, whole or not at all."""
+    packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(header, sort_keys=True)
+    storage.write_bytes(path, save(packed, metadata={_HEADER_KEY: text}))
+
+
+def load_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
+    """Read tensors and header that `save_tensors` wrote.
+
+    Raises: CheckpointError if the file is missing, damaged or without our header.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no such checkpoint. Expected the .safetensors file that train printed on its "
+            "last line."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(_HEADER_KEY)
+            if header is None:
+                raise _not_ours(path, "it has no mdcsd header")
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(header)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _not_ours(path, str(error)) from None
+
+
+def _not_ours(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: not a checkpoint of mdcsd ({reason}). Expected the .safetensors file that train "
+        "printed on its last line."
+    )

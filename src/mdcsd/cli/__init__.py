@@ -1,0 +1,109 @@
+"""The command line: each command a short function that calls one room.
+
+Nothing heavy is imported before a command runs, so `mdcsd --help` is quick.
+Exit codes: 0 done; 2 some input could not be read or used; 1 our fault; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+
+import typer
+
+from mdcsd.cli import bench, demo, detect, prepare_dataset, process_frames, test, train
+from mdcsd.errors import MdcsdError
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG}
+
+
+def _app(help_text: str) -> typer.Typer:
+    return typer.Typer(
+        help=help_text,
+        context_settings=_SETTINGS,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        no_args_is_help=True,
+    )
+
+
+app = _app("Is the face in this video real or manipulated? MD-CSDNetwork, from video to verdict.")
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        print(f"mdcsd {version_of('mdcsd')}")
+        raise typer.Exit
+
+
+app.command("process-frames")(process_frames.process_frames)
+app.command("prepare-dataset")(prepare_dataset.prepare_dataset)
+app.command("train")(train.train)
+app.command("test")(test.test)
+app.command("detect")(detect.detect)
+app.command("demo")(demo.demo)
+app.add_typer(bench.app, name="bench")
+
+# The command lines of the paper's repository; an app of one command takes no command's name.
+frames_script = _app("")
+frames_script.command()(process_frames.process_frames)
+prepare_script = _app("")
+prepare_script.command()(prepare_dataset.prepare_dataset)
+classifier_script = _app("Train a classifier, or test one.")
+classifier_script.command("train")(train.train)
+classifier_script.command("test")(test.test)
+_SCRIPTS = {
+    "process_frames.py": frames_script,
+    "prepare_dataset.py": prepare_script,
+    "classifier.py": classifier_script,
+}
+
+
+def main(arguments: list[str] | None = None, program: str = "mdcsd") -> None:
+    """Run a command and exit with its code.
+
+    Args:
+        arguments: command and flags; None takes those of the process.
+        program: what the user called, for help and error texts.
+    """
+    words = join_brackets(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _SCRIPTS.get(program, app)(args=words, prog_name=program)
+    except MdcsdError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in _DISK_ERRNOS:
+            raise
+        print(
+            f"error: {error.filename or 'a file'}: {error.strerror}. Free space, or choose a "
+            "folder that you may use.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    except Exception:
+        traceback.print_exc()
+        print("This is a bug of mdcsd: please report it with the lines above.", file=sys.stderr)
+        sys.exit(1)
+
+
+def join_brackets(words: list[str]) -> list[str]:
+    """Join `[128, 128, 3]`, which a shell cuts into three words, into one again."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1].startswith("[") and not joined[-1].endswith("]"):
+            joined[-1] += word
+        else:
+            joined.append(word)
+    return joined

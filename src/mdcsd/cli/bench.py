@@ -1,0 +1,42 @@
+"""`mdcsd bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mdcsd.cli.options import print_table
+
+app = typer.Typer(
+    help="Measure what the docs quote.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+
+
+@app.command()
+def faces(
+    video: Annotated[Path, typer.Argument(help="A clip with a face; scaled to 1080p H.264.")],
+    frames: Annotated[int, typer.Option("--frames", help="Frames of the 1080p clip.")] = 150,
+    loop_s: Annotated[
+        float, typer.Option("--loop", help="Seconds to loop the clip to, for peak memory.")
+    ] = 600.0,
+) -> None:
+    """Crops per second against OpenCV + dlib's HOG, and peak memory on a long clip."""
+    from mdcsd.bench import as_rows, bench_faces
+
+    print_table("bench faces", ["figure", "value"], as_rows(bench_faces(video, frames, loop_s)))
+
+
+@app.command()
+def start(
+    runs: Annotated[int, typer.Option("--runs", help="Runs of each command.")] = 5,
+) -> None:
+    """Time from start to help text, in fresh processes."""
+    from mdcsd.bench import bench_start
+
+    rows = [[name, f"{seconds:.3f}"] for name, seconds in bench_start(runs).items()]
+    print_table("bench start", ["command", "median seconds"], rows)

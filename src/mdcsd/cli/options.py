@@ -1,0 +1,97 @@
+"""Options that commands share, and from flags to settings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mdcsd.config import Settings
+from mdcsd.recipe import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Recipe = Annotated[
+    Path | None, typer.Option("--recipe", help="TOML file, or tiny or paper, which come along.")
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set any setting; may be repeated."),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", help="auto, cpu or cuda.", show_default="auto"),
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed.", show_default="0")]
+
+
+def given_flags(ctx: typer.Context, names: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Collect the flags a user gave; a flag's default never counts as given.
+
+    Args:
+        ctx: the running command.
+        names: parameter -> "section.key".
+    """
+    given: dict[str, dict[str, Any]] = {}
+    for parameter, name in names.items():
+        source = ctx.get_parameter_source(parameter)
+        value = ctx.params[parameter]
+        if source is not None and source.name == "COMMANDLINE" and value is not None:
+            section, key = name.split(".")
+            given.setdefault(section, {})[key] = value
+    return given
+
+
+def settings_of(
+    ctx: typer.Context, recipe: Path | None, assignments: list[str] | None, names: dict[str, str]
+) -> Settings:
+    """Lay a command's flags over `--set`, recipe and defaults."""
+    return load_settings(recipe, assignments or [], given_flags(ctx, names))
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[Callable[..., None]]:
+    """Draw a progress bar with the time left on standard error, where it is a terminal.
+
+    Yields: a function of (done, total) and, if it changes, the description.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(file=sys.stderr)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TimeRemainingColumn())  # fmt: skip
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(description, total=None)
+
+        def update(done: int, total: int, text: str = description) -> None:
+            bar.update(task, completed=done, total=total, description=text)
+
+        yield update
+
+
+def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Print a plain table on standard output."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE, title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(soft_wrap=True, highlight=False).print(table)

@@ -1,0 +1,310 @@
+"""Settings: small dataclasses, one sentence and unit per field.
+
+Every section checks itself at birth, so impossible pairs are refused before any work
+starts. `recipe.py` fills them from TOML, `--set` and flags.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mdcsd.errors import SettingError
+
+Representation = Literal["raw", "dct", "dct_log_scaled"]
+Model = Literal["cnn", "xception", "mdcsd"]
+Stitch = Literal["scalar", "channel", "none"]
+Frequency = Literal["dct", "fft", "dwt", "block_dct", "residual"]
+Backbone = Literal["xception", "efficientnet_lite0", "efficientnet_lite2"]
+Pretrained = Literal["none", "rgb", "both"]
+Pool = Literal["track", "mean", "topk"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise SettingError(message)
+
+
+@dataclass(frozen=True)
+class FrameSelection:
+    """Which frames of a video to take; both ends count decoded frames from 0."""
+
+    start: int = 0
+    """First frame, inclusive."""
+    end: int | None = None
+    """Frame to stop before; none means the end of the video."""
+    n_evenly: int | None = None
+    """Take this many, spaced evenly over the whole range."""
+    every_s: float | None = None
+    """Take one frame each so many seconds."""
+
+    def __post_init__(self) -> None:
+        """Refuse empty ranges and two rules at once."""
+        _check(self.start >= 0, f"--start_frame {self.start}: expected 0 or more.")
+        _check(
+            self.end is None or self.end > self.start,
+            f"--end_frame {self.end}: expected more than --start_frame {self.start} (exclusive).",
+        )
+        _check(
+            self.n_evenly is None or self.every_s is None,
+            "--frames and --every exclude each other. Give one of them.",
+        )
+        _check(self.n_evenly is None or self.n_evenly > 0, "--frames: expected 1 or more.")
+        _check(self.every_s is None or self.every_s > 0, "--every: expected seconds above 0.")
+
+
+@dataclass(frozen=True)
+class ProcessFramesConfig:
+    """Videos -> face crops."""
+
+    video_path: str = ""
+    """A video, or a folder of videos, read recursively."""
+    output_path: str = "frames"
+    """Folder for the crops and faces.csv."""
+    start_frame: int = 0
+    """First frame, inclusive, counted from 0."""
+    end_frame: int | None = None
+    """Frame to stop before."""
+    frames: int | None = None
+    """Take this many frames, spaced evenly over the video."""
+    every: float | None = None
+    """Take one frame each so many seconds."""
+    faces: Literal["largest", "all"] = "largest"
+    """The largest face of a frame, or all of them."""
+    size: int = 299
+    """Side of the crops, pixels."""
+    scale: float = 1.3
+    """Side of the crop over the side of the detector's box."""
+    workers: int = 0
+    """Processes; 0 means one per core."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that no crop can have."""
+        _check(self.size >= 32, f"--size {self.size}: expected at least 32 pixels.")
+        _check(1.0 <= self.scale <= 4.0, f"--scale {self.scale}: expected 1.0 to 4.0.")
+        _check(self.workers >= 0, f"--workers {self.workers}: expected 0 or more.")
+        self.selection()
+
+    def selection(self) -> FrameSelection:
+        """The frames these settings choose."""
+        return FrameSelection(self.start_frame, self.end_frame, self.frames, self.every)
+
+
+@dataclass(frozen=True)
+class PrepareDatasetConfig:
+    """Folder of crops -> TFRecord shards."""
+
+    directory: str = ""
+    """Class folders, split/class, class/split, or images alone."""
+    raw: bool = False
+    """Keep pixels; otherwise DCT coefficients are stored."""
+    log: bool = False
+    """Store the logarithm of the coefficients' magnitude."""
+    color: bool = False
+    """Three channels; otherwise luma."""
+    float_list: bool = False
+    """Write the original feature layout (image float_list, label, shape) for old readers."""
+    output: str | None = None
+    """Folder that receives the data-set folders; none means beside DIRECTORY."""
+    crop_scale: float = 1.3
+    """Crop scale of images that no faces.csv describes."""
+    shard_mb: int = 256
+    """Largest size of one .tfrecords file, MB."""
+    seed: int = 0
+    """Seed of the 80/10/10 split and of the order of records."""
+    workers: int = 0
+    """Threads that read and transform; 0 means one per core."""
+
+    def __post_init__(self) -> None:
+        """Refuse log-scaled pixels, which no network here reads."""
+        _check(
+            not (self.raw and self.log),
+            "--raw --log together: pixels are not log-scaled. Give --raw for pixels, or --log "
+            "alone for log-scaled DCT coefficients.",
+        )
+        _check(self.shard_mb > 0, f"shard_mb {self.shard_mb}: expected 1 or more.")
+
+    @property
+    def representation(self) -> Representation:
+        """What the records hold."""
+        if self.raw:
+            return "raw"
+        return "dct_log_scaled" if self.log else "dct"
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The shape of the network: all that is needed, with the input's, to build it anew."""
+
+    name: Model = "mdcsd"
+    """cnn, xception, or mdcsd, the paper's cross-stitched network."""
+    backbone: Backbone = "xception"
+    """The two branches of mdcsd."""
+    stitch: Stitch = "scalar"
+    """2x2 scalars a unit (the paper), 2x2 per channel, or none: scaled but never mixed."""
+    frequency: Frequency = "dct"
+    """What the second branch of mdcsd sees; dct is the paper's log-scaled DCT."""
+    dropout: float = 1.0
+    """Multiplies the paper's dropout rates (.5 and .2); 0 switches them off."""
+    pretrained: Pretrained = "none"
+    """Which branches start from ImageNet; the paper's is rgb."""
+    pretrained_file: str | None = None
+    """ImageNet weights of the backbone as safetensors with timm's names; none asks timm."""
+
+    def __post_init__(self) -> None:
+        """Refuse branches on networks that have none."""
+        _check(0.0 <= self.dropout <= 1.9, f"network.dropout {self.dropout}: expected 0 to 1.9.")
+        _check(
+            self.pretrained == "none" or self.name != "cnn",
+            "network.pretrained: cnn has no ImageNet weights. Leave it at none.",
+        )
+        _check(
+            self.pretrained_file is None or self.pretrained != "none",
+            "network.pretrained_file is set but network.pretrained is none. Set it to rgb or both.",
+        )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a network is trained; defaults are the paper's repository's."""
+
+    train_dataset: str = ""
+    """Data-set folder or .tfrecords file to learn from."""
+    val_dataset: str = ""
+    """The same, for choosing the best epoch and the thresholds."""
+    epochs: int = 50
+    """Passes over the training set at most."""
+    image_size: tuple[int, ...] = (128, 128, 3)
+    """Input side in pixels; (S,), (S, S) or (S, S, channels)."""
+    early_stopping: int = 5
+    """Stop after so many epochs without a lower validation loss; 0 never stops."""
+    classes: int = 5
+    """Upper bound on the data's number of classes."""
+    binary: bool = False
+    """Merge every manipulation into one class."""
+    grayscale: bool = False
+    """Turn three channels into luma at load."""
+    batch_size: int = 32
+    """Samples per step over all processes."""
+    l1: float = 0.01
+    """Intensity of mean |w|: on the kernels of cnn; if set, on the head of the others."""
+    l2: float = 0.01
+    """Intensity of mean w^2, likewise."""
+    learning_rate: float = 2e-4
+    """Adam's step."""
+    stitch_rate: float = 5.0
+    """Learning rate of the cross-stitch scalars over that of the rest."""
+    plateau_patience: int = 2
+    """Epochs without a lower validation loss before the learning rate falls to a fifth."""
+    balance: Literal["none", "loss", "sampling"] = "none"
+    """Weigh classes equally in the loss, or draw them equally often."""
+    output: str | None = None
+    """Run folder; none makes runs/MODEL-DATE-TIME."""
+    resume: str | None = None
+    """Run folder to go on with."""
+    device: Device = "auto"
+    """auto takes CUDA where there is one."""
+    seed: int = 0
+    """Seed of weights, order and dropout."""
+    workers: int = 0
+    """Loader processes; 0 loads in the training process."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes and rates out of range."""
+        _check(self.epochs >= 1, f"--epochs {self.epochs}: expected 1 or more.")
+        _check(self.batch_size >= 2, f"--batch_size {self.batch_size}: expected 2 or more.")
+        _check(self.classes >= 2, f"--classes {self.classes}: expected 2 or more.")
+        _check(self.learning_rate > 0, "train.learning_rate: expected more than 0.")
+        _check(self.l1 >= 0 and self.l2 >= 0, "--l1, --l2: expected 0 or more.")
+        _check(self.early_stopping >= 0, "--early_stopping: expected 0 (never) or more.")
+        check_image_size(self.image_size)
+
+
+@dataclass(frozen=True)
+class TestConfig:
+    """How a trained network is measured on a data set."""
+
+    __test__ = False  # not a test case, whatever its name says to pytest
+
+    model: str = ""
+    """Checkpoint file, the path that train printed on its last line."""
+    test_dataset: str = ""
+    """Data-set folder or .tfrecords file."""
+    image_size: tuple[int, ...] | None = None
+    """Checked against the checkpoint if given; it never changes the input."""
+    grayscale: bool = False
+    """Checked against the checkpoint if given."""
+    batch_size: int = 32
+    """Samples per step."""
+    pool: Pool = "track"
+    """How frames become a video's score."""
+    output: str | None = None
+    """Folder for report.json and predictions.csv; none makes one beside the checkpoint."""
+    device: Device = "auto"
+    """auto takes CUDA where there is one."""
+    workers: int = 0
+    """Loader processes; 0 loads in this process."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes out of range."""
+        _check(self.batch_size >= 1, f"--batch_size {self.batch_size}: expected 1 or more.")
+        if self.image_size is not None:
+            check_image_size(self.image_size)
+
+
+@dataclass(frozen=True)
+class DetectConfig:
+    """How a file of the user's is judged."""
+
+    weights: str | None = None
+    """Checkpoint file."""
+    frames: int = 32
+    """Frames sampled evenly over a video."""
+    pool: Pool = "track"
+    """How frames become a video's score."""
+    cropped: bool = False
+    """The inputs are face crops already; no face is searched."""
+    device: Device = "auto"
+    """auto takes CUDA where there is one."""
+
+    def __post_init__(self) -> None:
+        """Refuse an empty sample."""
+        _check(self.frames >= 1, f"--frames {self.frames}: expected 1 or more.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All sections of a recipe."""
+
+    process_frames: ProcessFramesConfig = field(default_factory=ProcessFramesConfig)
+    prepare_dataset: PrepareDatasetConfig = field(default_factory=PrepareDatasetConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    test: TestConfig = field(default_factory=TestConfig)
+    detect: DetectConfig = field(default_factory=DetectConfig)
+    given: frozenset[str] = frozenset()
+    """Names "section.key" that recipe, --set or a flag set, as opposed to standing defaults."""
+
+
+def parse_image_size(text: str) -> tuple[int, ...]:
+    """Read an image size: `128`, `128,128,3` or `[128, 128, 3]`."""
+    try:
+        size = tuple(int(part) for part in text.strip().strip("[]()").split(","))
+    except ValueError:
+        raise SettingError(
+            f"--image_size {text}: expected 128, 128,128,3 or [128, 128, 3]."
+        ) from None
+    check_image_size(size)
+    return size
+
+
+def check_image_size(size: tuple[int, ...]) -> None:
+    """Refuse sizes that are not square, or of a number of channels that is not 1 or 3."""
+    described = ",".join(str(part) for part in size)
+    _check(
+        1 <= len(size) <= 3, f"--image_size {described}: expected SIDE or HEIGHT,WIDTH,CHANNELS."
+    )
+    _check(len(set(size[:2])) == 1, f"--image_size {described}: crops are square, e.g. 128,128,3.")
+    _check(size[0] >= 32, f"--image_size {described}: expected at least 32 pixels.")
+    _check(len(size) < 3 or size[2] in (1, 3), f"--image_size {described}: channels are 1 or 3.")

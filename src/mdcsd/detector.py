@@ -1,0 +1,251 @@
+"""One file in, one verdict out: frames -> faces -> tensors -> scores -> Verdict.
+
+Calls the rooms in the order in which data flows, and crops with the crop scale, size and
+preprocessing that the checkpoint carries.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mdcsd import storage
+from mdcsd.checkpoint import Checkpoint, load_checkpoint
+from mdcsd.config import DetectConfig, Device, FrameSelection, Pool
+from mdcsd.errors import InputError
+from mdcsd.faces import FaceFinder
+from mdcsd.inference import autocast, choose_device
+from mdcsd.metrics import describe_pooling, min_track_frames, pool_video
+from mdcsd.network import to_score
+from mdcsd.nouns import Calibration, FaceCrop, Frame, FrameScore, TrackScore, Verdict
+from mdcsd.preprocess import crop_to_tensor
+from mdcsd.process_frames import crop_faces
+from mdcsd.tracks import Tracker
+from mdcsd.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media, iter_frames, read_image
+
+_BATCH = 32
+_SMALL_FACE_PX = 64
+
+
+class Detector:
+    """Judges pictures and videos with one checkpoint; load once, use often.
+
+    >>> Detector("runs/mdcsd/best.safetensors").judge("clip.mp4").verdict  # doctest: +SKIP
+    'likely_real'
+    """
+
+    def __init__(self, weights: str | Path | None = None, device: Device = "auto") -> None:
+        """Load a checkpoint onto a device ("auto", "cpu" or "cuda")."""
+        if weights is None:
+            raise InputError("no weights given. Pass --weights with the path that train printed.")
+        self.checkpoint: Checkpoint = load_checkpoint(Path(weights))
+        self.checkpoint_id = self.checkpoint.checkpoint_id
+        self._device = torch.device(choose_device(device))
+        self._network = self.checkpoint.build().to(self._device)
+        self._network.to(memory_format=torch.channels_last)
+        self._finder: FaceFinder | None = None
+
+    def judge(
+        self,
+        path: str | Path,
+        n_frames: int = 32,
+        pool: Pool = "track",
+        cropped: bool = False,
+    ) -> Verdict:
+        """Judge one picture or video.
+
+        Args:
+            path: the file.
+            n_frames: frames to sample evenly over a video.
+            pool: how frames become one score, see `metrics.pool_video`.
+            cropped: the file shows a face crop of the network's crop scale already.
+
+        Returns: a verdict; `cannot_judge`, with the reason, if nobody was seen often enough.
+
+        Raises: MediaError if the file cannot be decoded, InputError if it is not there.
+        """
+        path = Path(path)
+        n_sampled = 0
+        rows: list[FrameScore] = []
+        for n_frames_read, crops in _batches(self._iter_crops(path, n_frames, cropped)):
+            n_sampled += n_frames_read
+            rows += self._score(crops)
+        return self._verdict(path, n_sampled, tuple(rows), pool)
+
+    def _iter_crops(
+        self, path: Path, n_frames: int, cropped: bool
+    ) -> Iterator[tuple[Frame, list[FaceCrop]]]:
+        tracker = Tracker()
+        spec = self.checkpoint.preprocess
+        for frame in iter_sampled_frames(path, n_frames):
+            if cropped:
+                yield frame, [_whole_picture(frame, path.name, spec.crop_scale)]
+                continue
+            if self._finder is None:
+                self._finder = FaceFinder()
+            yield (
+                frame,
+                crop_faces(
+                    frame,
+                    path.name,
+                    self._finder,
+                    tracker,
+                    "all",
+                    spec.cut_size_px,
+                    spec.crop_scale,
+                ),
+            )
+
+    @torch.inference_mode()
+    def _score(self, crops: list[FaceCrop]) -> list[FrameScore]:
+        if not crops:
+            return []
+        spec = self.checkpoint.preprocess
+        batch = torch.stack([crop_to_tensor(crop.rgb, crop.crop_scale, spec) for crop in crops])
+        batch = batch.to(self._device, memory_format=torch.channels_last)
+        with autocast(self._device):
+            logits = self._network(batch)
+        return [
+            FrameScore(crop.frame_index, crop.time_s, crop.track_id, score, crop.box_xyxy_px)
+            for crop, score in zip(crops, to_score(logits).double().tolist(), strict=True)
+        ]
+
+    def _verdict(
+        self, path: Path, n_sampled: int, frames: tuple[FrameScore, ...], pool: Pool
+    ) -> Verdict:
+        by_track: dict[int, list[FrameScore]] = defaultdict(list)
+        for frame in frames:
+            by_track[frame.track_id].append(frame)
+        pairs = {
+            track: [(row.frame_index, row.score) for row in rows]
+            for track, rows in by_track.items()
+        }
+        score = pool_video(pairs, n_sampled, pool)
+        calibration = self.checkpoint.calibration
+        verdict = "cannot_judge" if score is None else calibration.verdict(score)
+        return Verdict(
+            path=str(path),
+            sha256=storage.sha256_of(path),
+            score=score,
+            verdict=verdict,
+            thresholds={
+                "uncertain_from": calibration.uncertain_from,
+                "manipulated_from": calibration.manipulated_from,
+            },
+            reason=_reason(score, n_sampled, by_track, calibration),
+            checkpoint_id=self.checkpoint_id,
+            backend=f"torch {torch.__version__} {self._device.type}",
+            pooling=describe_pooling(pool),
+            n_frames_sampled=n_sampled,
+            tracks=tuple(_summarise(track, rows) for track, rows in sorted(by_track.items())),
+            frames=frames,
+            warnings=_warnings(n_sampled, by_track),
+        )
+
+
+def detect(
+    path: str | Path, weights: str | Path | None = None, config: DetectConfig | None = None
+) -> Verdict:
+    """Judge one file; for many, make one `Detector` and keep it."""
+    config = config or DetectConfig()
+    detector = Detector(weights or config.weights, config.device)
+    return detector.judge(path, config.frames, config.pool, config.cropped)
+
+
+def find_inputs(paths: list[Path]) -> list[Path]:
+    """List the pictures and videos that files and folders name, folders recursively.
+
+    A path that does not exist is kept, so that judging it reports the error in its place.
+    """
+    suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES
+    return [
+        file for path in paths for file in (find_media(path, suffixes) if path.is_dir() else [path])
+    ]
+
+
+def iter_sampled_frames(path: Path, n_frames: int) -> Iterator[Frame]:
+    """Yield a picture as one frame, or frames spaced evenly over a video."""
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        yield Frame(0, 0.0, read_image(path))
+        return
+    yield from iter_frames(path, FrameSelection(n_evenly=n_frames))
+
+
+def _batches(
+    frames: Iterator[tuple[Frame, list[FaceCrop]]],
+) -> Iterator[tuple[int, list[FaceCrop]]]:
+    """Group frames until their crops fill a batch: (frames in it, their crops)."""
+    n_frames, waiting = 0, []
+    for _, crops in frames:
+        n_frames += 1
+        waiting += crops
+        if len(waiting) >= _BATCH:
+            yield n_frames, waiting
+            n_frames, waiting = 0, []
+    yield n_frames, waiting
+
+
+def _whole_picture(frame: Frame, video_id: str, crop_scale: float) -> FaceCrop:
+    """Take a picture that is a crop already; of an oblong one the square in the middle."""
+    height, width = frame.rgb.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return FaceCrop(
+        video_id=video_id,
+        frame_index=frame.index,
+        time_s=frame.time_s,
+        track_id=0,
+        box_xyxy_px=(float(left), float(top), float(left + side), float(top + side)),
+        confidence=1.0,
+        landmarks_xy_px=None,
+        crop_scale=crop_scale,
+        rgb=frame.rgb[top : top + side, left : left + side],
+    )
+
+
+def _summarise(track_id: int, rows: list[FrameScore]) -> TrackScore:
+    return TrackScore(
+        track_id=track_id,
+        score=float(np.mean([row.score for row in rows])),
+        n_frames=len(rows),
+        first_s=rows[0].time_s,
+        last_s=rows[-1].time_s,
+    )
+
+
+def _reason(
+    score: float | None,
+    n_sampled: int,
+    by_track: dict[int, list[FrameScore]],
+    calibration: Calibration,
+) -> str:
+    """Say in one sentence why the verdict is what it is."""
+    low, high = calibration.uncertain_from, calibration.manipulated_from
+    if not by_track:
+        return f"no face found in {n_sampled} sampled frame(s)"
+    if score is None:
+        most = max(len(rows) for rows in by_track.values())
+        needed = int(np.ceil(min_track_frames(n_sampled)))
+        return f"nobody is seen in more than {most} of {n_sampled} sampled frames, {needed} needed"
+    if score >= high:
+        return f"score {score:.3g} is at or above {high:.3g}"
+    if score >= low:
+        return f"score {score:.3g} is between {low:.3g} and {high:.3g}"
+    return f"score {score:.3g} is below {low:.3g}"
+
+
+def _warnings(n_sampled: int, by_track: dict[int, list[FrameScore]]) -> tuple[str, ...]:
+    found = []
+    sides = [row.box_xyxy_px[2] - row.box_xyxy_px[0] for rows in by_track.values() for row in rows]
+    if sides and float(np.median(sides)) < _SMALL_FACE_PX:
+        found.append(f"small faces: crops of {np.median(sides):.0f} px, below {_SMALL_FACE_PX}")
+    if len(by_track) > 1:
+        found.append(f"several people: {len(by_track)} tracks")
+    n_with_face = len({row.frame_index for rows in by_track.values() for row in rows})
+    if by_track and n_with_face < n_sampled / 2:
+        found.append(f"a face in only {n_with_face} of {n_sampled} sampled frames")
+    return tuple(found)

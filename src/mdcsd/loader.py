@@ -1,0 +1,149 @@
+"""Shards -> batches: every sample once an epoch, over any number of processes.
+
+The order of an epoch depends on seed and epoch alone. A batch of `batch_size` samples is
+cut into one part a process, so one process and many take the same steps; nothing is padded,
+so nothing is counted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mdcsd.errors import DataError, RecordError
+from mdcsd.nouns import Batch, FrameKey, IntArray
+from mdcsd.preprocess import PreprocessSpec, to_tensor
+from mdcsd.records import FaceRecord, ShardSet, decode_record
+from mdcsd.tfrecord import ShardReader
+
+Sample = tuple[torch.Tensor, int, FrameKey]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes a network tells apart, and which of them a record's class is.
+
+    `of_name` maps a data set's class names to the index in `names`; index 0 is real.
+    """
+
+    names: tuple[str, ...]
+    of_name: dict[str, int]
+
+
+class FaceDataset(Dataset[Sample]):
+    """Random access to the samples of a data set, checksums verified on every read."""
+
+    def __init__(self, shards: ShardSet, spec: PreprocessSpec, classes: Classes) -> None:
+        """Open every shard; raises RecordError if one is damaged or cut off."""
+        self._shards = shards
+        self._spec = spec
+        self._classes = classes
+        self._readers = [ShardReader(path) for path in shards.shards]
+        self._ends = np.cumsum([len(reader) for reader in self._readers])
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read, verify, decode and preprocess one sample."""
+        record = self.record(index)
+        try:
+            image = to_tensor(record.image, record.crop_scale, self._spec)
+        except DataError as error:
+            raise DataError(f"{self._shards.path}: {error}") from None
+        return image, self._label(record), record.key
+
+    def record(self, index: int) -> FaceRecord:
+        """Read, verify and decode one record."""
+        shard = int(np.searchsorted(self._ends, index, side="right"))
+        reader = self._readers[shard]
+        number = index - (int(self._ends[shard - 1]) if shard else 0)
+        content = reader.read(number)
+        try:
+            return decode_record(content, self._shards.representation, number)
+        except RecordError as error:
+            raise RecordError(f"{reader.path}: {error}") from None
+
+    def labels(self) -> IntArray:
+        """Every sample's class index; reads the whole data set once."""
+        return np.array([self._label(self.record(i)) for i in range(len(self))], np.int64)
+
+    def _label(self, record: FaceRecord) -> int:
+        name = record.class_name
+        if name not in self._classes.of_name:  # float_list records know numbers only
+            name = self._shards.class_names[record.label]
+        return self._classes.of_name[name]
+
+
+def epoch_order(
+    n_samples: int,
+    seed: int,
+    epoch: int,
+    labels: IntArray | None = None,
+) -> IntArray:
+    """Draw the order of one training epoch.
+
+    Args:
+        labels: class index of each sample to draw every class equally often (the rarer ones
+            repeatedly, the commoner ones in part); None takes every sample once.
+
+    Returns: `n_samples` indices.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    if labels is None:
+        return rng.permutation(n_samples)
+    classes = np.unique(labels)
+    shares = np.array_split(np.arange(n_samples), len(classes))
+    drawn = [
+        np.resize(rng.permutation(np.flatnonzero(labels == each)), len(share))
+        for each, share in zip(classes, shares, strict=True)
+    ]
+    return rng.permutation(np.concatenate(drawn))
+
+
+def cut_batches(order: Sequence[int], batch_size: int, n_processes: int) -> list[list[list[int]]]:
+    """Cut an order into batches, and each batch into one part a process.
+
+    Returns: batches -> parts, one for each process, sizes differing by one -> indices.
+    """
+    starts = range(0, len(order), batch_size)
+    batches = [np.asarray(order[start : start + batch_size], int) for start in starts]
+    return [[part.tolist() for part in np.array_split(each, n_processes)] for each in batches]
+
+
+def cut_training_batches(
+    order: Sequence[int], batch_size: int, n_processes: int
+) -> list[list[list[int]]]:
+    """Cut as `cut_batches`, but let a last batch that would leave a process fewer than two
+    samples, which batch normalisation needs, join the one before it.
+    """
+    n_left = len(order) % batch_size
+    batches = cut_batches(order, batch_size, n_processes)
+    if len(batches) > 1 and 0 < n_left < 2 * n_processes:
+        return batches[:-2] + cut_batches(order[-n_left - batch_size :], len(order), n_processes)
+    return batches
+
+
+def iter_batches(
+    dataset: FaceDataset, batches: list[list[list[int]]], process: int, workers: int
+) -> Iterator[Batch]:
+    """Load one process's part of each batch, in order, `workers` processes ahead."""
+    batches = [batch for batch in batches if batch[process]]
+    sizes = [sum(len(part) for part in batch) for batch in batches]
+    mine = [batch[process] for batch in batches]
+    loader: DataLoader[Any] = DataLoader(
+        dataset, batch_sampler=mine, num_workers=workers, collate_fn=_collate
+    )
+    for (image, label, keys), global_size in zip(loader, sizes, strict=True):
+        yield Batch(image, label, keys, global_size)
+
+
+def _collate(samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor, tuple[FrameKey, ...]]:
+    images, labels, keys = zip(*samples, strict=True)
+    return torch.stack(images), torch.tensor(labels), tuple(keys)

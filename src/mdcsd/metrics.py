@@ -1,0 +1,165 @@
+"""Scores and labels in, figures out: numpy arrays and floats, no torch, no files.
+
+Everywhere label 0 is real, 1 manipulated, and a higher score means more likely manipulated.
+Where a figure is undefined (one class only) the answer is None, never .5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, log_loss, roc_auc_score, roc_curve
+
+from mdcsd.config import Pool
+from mdcsd.nouns import FloatArray, IntArray, Predictions, VideoKey
+
+MIN_TRACK_FRAMES = 5
+MIN_TRACK_SHARE = 0.2
+_FEW_FRAMES = 25
+_TOP_SHARE = 0.2
+
+
+def auc(label: IntArray, score: FloatArray) -> float | None:
+    """Area under the ROC curve: the chance that a fake scores above a real one, ties half.
+
+    Args:
+        label: int (N,), 0 real, 1 manipulated.
+        score: float (N,), higher is more fake; finite.
+
+    Returns: 0..1, or None if one of the classes is missing.
+    """
+    return float(roc_auc_score(label, score)) if _has_both(label) else None
+
+
+def equal_error_rate(label: IntArray, score: FloatArray) -> float | None:
+    """Error rate where false alarms and misses are equal, on the ROC's straight segments.
+
+    Returns: 0..1, or None if one of the classes is missing.
+    """
+    if not _has_both(label):
+        return None
+    false_alarms, hits, _ = roc_curve(label, score, drop_intermediate=False)
+    gap = false_alarms - (1.0 - hits)  # rises from -1 to 1
+    after = int(np.argmax(gap >= 0))
+    if after == 0:
+        return float(false_alarms[0])
+    share = -gap[after - 1] / (gap[after] - gap[after - 1])
+    return float(false_alarms[after - 1] + share * (false_alarms[after] - false_alarms[after - 1]))
+
+
+def equal_error_threshold(label: IntArray, score: FloatArray) -> float:
+    """Score from which calling a face manipulated errs equally often on both classes.
+
+    Of the thresholds the ROC curve offers, the one with the smallest gap. Both classes must
+    be there.
+    """
+    false_alarms, hits, thresholds = roc_curve(label, score, drop_intermediate=False)
+    best = int(np.argmin(np.abs(false_alarms - (1.0 - hits))))
+    return float(np.clip(thresholds[best], 0.0, 1.0))
+
+
+def false_alarm_threshold(label: IntArray, score: FloatArray, rate: float) -> float:
+    """Lowest score from which at most a share `rate` of the real ones is called manipulated.
+
+    Returns: just above a real one's score, so that scores at the threshold count as alarms;
+        at most 1.
+    """
+    real = np.sort(score[label == 0])[::-1]
+    n_allowed = math.floor(rate * len(real) + 1e-9)
+    if n_allowed >= len(real):
+        return 0.0
+    return float(min(np.nextafter(real[n_allowed], np.inf), 1.0))
+
+
+def accuracy(label: IntArray, score: FloatArray, threshold: float = 0.5) -> float | None:
+    """Share of rows on the right side of a threshold; None without rows."""
+    return float(np.mean((score >= threshold) == (label == 1))) if len(label) else None
+
+
+def cross_entropy(label: IntArray, score: FloatArray) -> float | None:
+    """Mean binary cross-entropy in nats, scores kept off 0 and 1 by 1e-7; None without rows."""
+    if not len(label):
+        return None
+    return float(log_loss(label, np.clip(score, 1e-7, 1 - 1e-7), labels=[0, 1]))
+
+
+def confusion(label: IntArray, predicted: IntArray, n_classes: int) -> IntArray:
+    """Count rows by true class (first axis) and predicted class (second), (K, K)."""
+    matrix: IntArray = confusion_matrix(label, predicted, labels=np.arange(n_classes))
+    return matrix
+
+
+def pool_video(
+    score_of_frame: Mapping[int, Sequence[tuple[int, float]]], n_sampled: int, pool: Pool
+) -> float | None:
+    """Turn the scores of a video's faces into its score. The one rule, used everywhere.
+
+    `track`: mean over each person's frames, then the highest of the persons seen in at least
+    5 of the sampled frames (a fifth of them if fewer than 25 were sampled), because one
+    manipulated face among several makes the video manipulated. `mean`: over all faces.
+    `topk`: mean of the highest fifth of all faces.
+
+    Args:
+        score_of_frame: track id -> (frame index, score) of each judged frame.
+        n_sampled: frames looked at, with and without a face.
+
+    Returns: the score, or None if nobody was seen in enough frames.
+    """
+    tracks = {track: [score for _, score in rows] for track, rows in score_of_frame.items()}
+    if not tracks:
+        return None
+    if pool == "track":
+        enough = min_track_frames(n_sampled)
+        means = [float(np.mean(scores)) for scores in tracks.values() if len(scores) >= enough]
+        return max(means) if means else None
+    everyone = np.sort([score for scores in tracks.values() for score in scores])[::-1]
+    n_kept = len(everyone) if pool == "mean" else max(math.ceil(_TOP_SHARE * len(everyone)), 1)
+    return float(everyone[:n_kept].mean())
+
+
+def min_track_frames(n_sampled: int) -> float:
+    """In how many judged frames a person must be seen for the pooling to count it."""
+    return MIN_TRACK_FRAMES if n_sampled >= _FEW_FRAMES else MIN_TRACK_SHARE * n_sampled
+
+
+def describe_pooling(pool: Pool) -> str:
+    """Say the rule in words, for reports."""
+    return {
+        "track": "mean over a person's frames, then the highest of the persons seen in at least "
+        f"{MIN_TRACK_FRAMES} judged frames ({MIN_TRACK_SHARE:.0%} of them if fewer than "
+        f"{_FEW_FRAMES} were sampled)",
+        "mean": "mean over all judged faces",
+        "topk": f"mean of the highest {_TOP_SHARE:.0%} of all judged faces",
+    }[pool]
+
+
+def pool_predictions(
+    predictions: Predictions, pool: Pool
+) -> dict[VideoKey, tuple[int, float | None]]:
+    """Pool rows by video, identified by (dataset, manipulation, video_id) and nothing less.
+
+    The frames of a video that have a row count as those sampled.
+
+    Returns: (label, score) a video; score None where nobody was seen in enough frames.
+    """
+    tracks: dict[VideoKey, dict[int, list[tuple[int, float]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    label_of: dict[VideoKey, int] = {}
+    for key, label, score in zip(
+        predictions.keys, predictions.label, predictions.score, strict=True
+    ):
+        tracks[key.video][key.track_id].append((key.frame_index, float(score)))
+        label_of[key.video] = int(label)
+    pooled = {}
+    for video, faces in tracks.items():
+        n_sampled = len({index for rows in faces.values() for index, _ in rows})
+        pooled[video] = (label_of[video], pool_video(faces, n_sampled, pool))
+    return pooled
+
+
+def _has_both(label: IntArray) -> bool:
+    return len(np.unique(label)) == 2

@@ -1,0 +1,291 @@
+"""The things that cross doors between rooms: frozen dataclasses, checked at birth.
+
+Every array states shape, dtype, unit and colour order here and nowhere else. A broken
+invariant is a bug of the room that made the noun, so it raises `InternalError`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mdcsd.errors import InternalError
+
+if TYPE_CHECKING:
+    import torch
+
+RgbArray = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.integer[Any]]
+BoxXyxy = tuple[float, float, float, float]
+VerdictWord = Literal["likely_real", "uncertain", "likely_manipulated", "cannot_judge"]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise InternalError(message)
+
+
+def _check_rgb(rgb: RgbArray, owner: str) -> None:
+    _require(
+        rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3,
+        f"{owner}.rgb must be uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}",
+    )
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video's container says of itself.
+
+    `frame_count_claimed` is the container's word, None where it gives none; it is wrong in
+    damaged files, so nothing but the check for damage may rely on it. Width and height are
+    as stored: frames turned by a quarter come out upright with the two exchanged.
+    """
+
+    path: Path
+    width_px: int
+    height_px: int
+    fps: float
+    frame_count_claimed: int | None
+
+    def __post_init__(self) -> None:
+        """Refuse sizes and rates that no video has."""
+        _require(self.width_px > 0 and self.height_px > 0, f"{self.path}: empty picture")
+        _require(self.fps > 0, f"{self.path}: frame rate {self.fps}")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded picture: `rgb` uint8 (H, W, 3), upright; `index` counts from 0 as decoded."""
+
+    index: int
+    time_s: float
+    rgb: RgbArray
+
+    def __post_init__(self) -> None:
+        """Check the picture."""
+        _check_rgb(self.rgb, "Frame")
+
+
+@dataclass(frozen=True)
+class DetectedFace:
+    """A face found in a frame, in the frame's pixels.
+
+    `box_xyxy_px` is the detector's own box, unscaled; `confidence` its score in 0..1;
+    `landmarks_xy_px` float32 (468, 2), FaceMesh order.
+    """
+
+    box_xyxy_px: BoxXyxy
+    confidence: float
+    landmarks_xy_px: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        """Check the landmarks' shape."""
+        shape = self.landmarks_xy_px.shape
+        _require(shape == (468, 2), f"landmarks must be (468, 2), got {shape}")
+
+
+@dataclass(frozen=True)
+class FaceCrop:
+    """A square face crop: `rgb` uint8 (S, S, 3).
+
+    `box_xyxy_px` is the crop's square in the frame's pixels (it may reach over the border,
+    where the picture is mirrored); `crop_scale` is its side over the detector's box.
+    `landmarks_xy_px` float32 (468, 2) in the frame's pixels, None where no face was searched.
+    `track_id` counts the persons of one video from 0.
+    """
+
+    video_id: str
+    frame_index: int
+    time_s: float
+    track_id: int
+    box_xyxy_px: BoxXyxy
+    confidence: float
+    landmarks_xy_px: npt.NDArray[np.float32] | None
+    crop_scale: float
+    rgb: RgbArray
+
+    def __post_init__(self) -> None:
+        """Check that the crop is square."""
+        _check_rgb(self.rgb, "FaceCrop")
+        height, width, _ = self.rgb.shape
+        _require(height == width, f"FaceCrop.rgb must be square, got {height} x {width}")
+
+
+class VideoKey(NamedTuple):
+    """What identifies a video everywhere.
+
+    A name alone does not: `000_003` exists in every manipulation of FaceForensics++.
+    """
+
+    dataset: str
+    manipulation: str
+    video_id: str
+
+
+@dataclass(frozen=True)
+class CropEntry:
+    """One face crop on disk, and what is known of the video it came from.
+
+    `label` 0 is real, 1.. the manipulations in the order of the data set's `class_names`;
+    `source_ids` are the people or original videos in it: one id never stands in two splits.
+    `crop_scale` None and `box_xyxy_px` None mean that no faces.csv said.
+    """
+
+    path: Path
+    key: VideoKey
+    label: int
+    class_name: str
+    split: str | None
+    source_ids: tuple[str, ...]
+    frame_index: int
+    time_s: float = 0.0
+    track_id: int = 0
+    box_xyxy_px: BoxXyxy | None = None
+    confidence: float = 1.0
+    crop_scale: float | None = None
+    compression: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a label below 0."""
+        _require(self.label >= 0, f"{self.path}: label {self.label}")
+
+
+class FrameKey(NamedTuple):
+    """What identifies one face in one frame; the first three fields are its `VideoKey`."""
+
+    dataset: str
+    manipulation: str
+    video_id: str
+    track_id: int
+    frame_index: int
+
+    @property
+    def video(self) -> VideoKey:
+        """The video this face is in."""
+        return VideoKey(self.dataset, self.manipulation, self.video_id)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the loader hands to the network.
+
+    `image` float32 (B, C, S, S), RGB, 0..255 for pixels, else DCT coefficients; `label`
+    int64 (B,), 0 real. `global_size` counts the samples of this step over all processes:
+    dividing the summed loss by it gives one process and many the same gradient.
+    """
+
+    image: torch.Tensor
+    label: torch.Tensor
+    keys: tuple[FrameKey, ...]
+    global_size: int
+
+    def __post_init__(self) -> None:
+        """Check that images, labels and keys are of one number."""
+        sizes = (self.image.shape[0], self.label.shape[0], len(self.keys))
+        _require(len(set(sizes)) == 1, f"Batch of unequal parts: {sizes}")
+        _require(self.image.ndim == 4, f"Batch.image must be (B, C, S, S): {self.image.shape}")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How a score becomes a verdict; plain data, fitted on validation only.
+
+    A score from `uncertain_from` is "uncertain", from `manipulated_from` "likely
+    manipulated". `fitted_on` says on what, in words, or that nothing was fitted.
+    """
+
+    uncertain_from: float
+    manipulated_from: float
+    fitted_on: str
+
+    def __post_init__(self) -> None:
+        """Check the order of the thresholds."""
+        ordered = 0.0 <= self.uncertain_from <= self.manipulated_from <= 1.0
+        _require(ordered, f"thresholds out of order: {self}")
+
+    def verdict(self, score: float) -> VerdictWord:
+        """Name the step of three that a score (0..1, higher is more fake) stands on."""
+        if score >= self.manipulated_from:
+            return "likely_manipulated"
+        return "uncertain" if score >= self.uncertain_from else "likely_real"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scores of a data set, one row per face in a frame, as columns of equal length N.
+
+    `label` int64 (N,): 0 real, 1 manipulated, whatever the manipulation; `class_names` the
+    row's own class; `score` float64 (N,), 0..1, higher is more fake.
+    """
+
+    keys: tuple[FrameKey, ...]
+    label: IntArray
+    class_names: tuple[str, ...]
+    score: FloatArray
+
+    def __post_init__(self) -> None:
+        """Refuse columns of unequal length, rows told twice, and scores that are no number."""
+        sizes = {len(self.keys), len(self.label), len(self.class_names), len(self.score)}
+        _require(len(sizes) == 1, f"Predictions with columns of lengths {sorted(sizes)}")
+        _require(len(set(self.keys)) == len(self.keys), "Predictions hold a row twice")
+        _require(bool(np.isfinite(self.score).all()), "Predictions hold NaN or infinity")
+
+
+@dataclass(frozen=True)
+class TrackScore:
+    """One person of a video: mean score over the `n_frames` judged frames it was seen in."""
+
+    track_id: int
+    score: float
+    n_frames: int
+    first_s: float
+    last_s: float
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """One face in one judged frame; `box_xyxy_px` in the frame's pixels."""
+
+    frame_index: int
+    time_s: float
+    track_id: int
+    score: float
+    box_xyxy_px: BoxXyxy
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `detect` says of one file.
+
+    `score` 0..1, higher is more fake, None with `cannot_judge`; `reason` says why the
+    verdict is what it is; `thresholds` holds `uncertain_from` and `manipulated_from`.
+    """
+
+    path: str
+    sha256: str
+    score: float | None
+    verdict: VerdictWord
+    thresholds: dict[str, float]
+    reason: str
+    checkpoint_id: str
+    backend: str
+    pooling: str
+    n_frames_sampled: int
+    tracks: tuple[TrackScore, ...] = ()
+    frames: tuple[FrameScore, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """A file without a score cannot be judged, and the other way round."""
+        unjudged = self.verdict == "cannot_judge"
+        _require((self.score is None) == unjudged, f"{self.verdict} with score {self.score}")
+
+    def to_json(self) -> str:
+        """Write the verdict as one line of JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False)

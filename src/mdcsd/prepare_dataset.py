@@ -1,0 +1,352 @@
+"""The job: a folder of face crops -> TFRecord shards and an index, one folder a split.
+
+    <DIRECTORY>[_color]_<representation>_<split>_tf/
+        data.tfrecords             or data-00000-of-00004.tfrecords ... above the size limit
+        index.json                 written last: a folder without it is unfinished
+        .partial/                  shards of an unfinished run, gone when it is finished
+
+A shard that is complete has a note (.json) beside it in `.partial`; a run that was
+interrupted goes on behind the last of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mdcsd import storage
+from mdcsd.config import PrepareDatasetConfig
+from mdcsd.errors import DataError, MediaError
+from mdcsd.nouns import CropEntry, FrameKey
+from mdcsd.records import (
+    FORMAT_VERSION,
+    INDEX_NAME,
+    FaceRecord,
+    encode_float_list,
+    encode_record,
+)
+from mdcsd.representation import represent, to_luma
+from mdcsd.sources import SPLITS, UNLABELLED, read_crop_folder
+from mdcsd.splits import assign_splits, check_no_leak
+from mdcsd.tfrecord import ShardWriter
+from mdcsd.video import read_image
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PreparedSplit:
+    """One data-set folder: `counts` of records by class, `failed` images with the reason."""
+
+    split: str
+    folder: Path
+    counts: dict[str, int]
+    n_videos: int
+    n_shards: int
+    resumed: bool
+    failed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run made, and how classes are numbered (0 is real)."""
+
+    labels: dict[str, int]
+    splits: tuple[PreparedSplit, ...]
+
+
+def prepare_dataset(config: PrepareDatasetConfig, progress: Progress = lambda *_: None) -> Prepared:
+    """Write the crops below a folder as TFRecord data sets, one a split.
+
+    Args:
+        config: settings; `directory` is needed.
+        progress: called with (images done, images in all).
+
+    Raises: InputError if there is nothing to read or nowhere to write; DataError if classes
+        or splits contradict each other, or DCT is asked of crops of unlike sizes. An image
+        that cannot be read raises nothing: it is in its split's `failed`.
+    """
+    directory = Path(config.directory)
+    entries = read_crop_folder(directory, config.crop_scale)
+    labels = {entry.class_name: entry.label for entry in entries}
+    split_rule = "folders"
+    if set(labels) == {UNLABELLED}:
+        split_rule = "none: images alone"
+        entries = [replace(entry, split="test") for entry in entries]
+    elif entries[0].split is None:
+        split_rule = f"80/10/10 by video, source ids kept together, seed {config.seed}"
+        entries = assign_splits(entries, config.seed)
+    check_no_leak(entries)
+    _check_one_crop_scale(directory, entries)
+    n_before, prepared = 0, []
+    for split in SPLITS:
+        some = [entry for entry in entries if entry.split == split]
+        if not some:
+            continue
+        job = _SplitJob(config, split, split_rule, some, labels)
+        prepared.append(job.run(partial(_shifted, progress, n_before, len(entries))))
+        n_before += len(some)
+    return Prepared(dict(sorted(labels.items(), key=lambda each: each[1])), tuple(prepared))
+
+
+def _shifted(progress: Progress, n_before: int, n_all: int, done: int) -> None:
+    progress(n_before + done, n_all)
+
+
+def dataset_folder(config: PrepareDatasetConfig, split: str) -> Path:
+    """Name a split's folder: `<DIRECTORY>[_color]_<representation>_<split>_tf`."""
+    directory = Path(config.directory).resolve()
+    parent = Path(config.output) if config.output else directory.parent
+    color = "_color" if config.color else ""
+    return parent / f"{directory.name}{color}_{config.representation}_{split}_tf"
+
+
+def _check_one_crop_scale(directory: Path, entries: list[CropEntry]) -> None:
+    scales = sorted({entry.crop_scale for entry in entries if entry.crop_scale is not None})
+    if len(scales) > 1:
+        raise DataError(
+            f"{directory}: crops of scales {', '.join(map(str, scales))} mixed. Cut all of them "
+            "with one --scale, or give --crop_scale to say what those outside faces.csv have."
+        )
+
+
+class _SplitJob:
+    """Writes the records of one split."""
+
+    def __init__(
+        self,
+        config: PrepareDatasetConfig,
+        split: str,
+        split_rule: str,
+        entries: list[CropEntry],
+        labels: dict[str, int],
+    ) -> None:
+        self.config = config
+        self.split = split
+        self.split_rule = split_rule
+        self.entries = list(entries)
+        random.Random(f"{config.seed} {split}").shuffle(self.entries)
+        self.labels = labels
+        self.folder = dataset_folder(config, split)
+        self.partial = self.folder / ".partial"
+        self.fingerprint = self._fingerprint()
+
+    def run(self, progress: Callable[[int], None]) -> PreparedSplit:
+        """Write what is missing, then the index."""
+        done = self._finished()
+        if done is not None:
+            progress(len(self.entries))
+            return self._summary(done, resumed=True)
+        (self.folder / INDEX_NAME).unlink(missing_ok=True)
+        notes = self._usable_notes()
+        position = notes[-1]["next_entry"] if notes else 0
+        while position < len(self.entries):
+            notes.append(self._write_shard(len(notes), position, progress))
+            position = notes[-1]["next_entry"]
+        index = self._index(notes)
+        if sum(index["counts"].values()) == 0:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise DataError(f"{self.config.directory}: no image can be read: {index['failed'][0]}")
+        self._publish(notes)
+        storage.write_json(self.folder / INDEX_NAME, index)
+        shutil.rmtree(self.partial, ignore_errors=True)
+        return self._summary(index, resumed=False)
+
+    def _fingerprint(self) -> str:
+        """What the records depend on: settings, classes, and each image's name, size and date."""
+        kept = asdict(self.config)
+        for name in ("directory", "output", "workers"):
+            del kept[name]
+        digest = hashlib.sha256(repr((FORMAT_VERSION, kept, sorted(self.labels.items()))).encode())
+        for entry in self.entries:
+            stat = entry.path.stat()
+            digest.update(repr((entry, stat.st_size, stat.st_mtime_ns)).encode())
+        return digest.hexdigest()
+
+    def _finished(self) -> dict[str, Any] | None:
+        path = self.folder / INDEX_NAME
+        if not path.is_file():
+            return None
+        index: dict[str, Any] = storage.read_json(path)
+        whole = all(
+            (self.folder / shard["name"]).is_file()
+            and (self.folder / shard["name"]).stat().st_size == shard["bytes"]
+            for shard in index["shards"]
+        )
+        return index if whole and index["fingerprint"] == self.fingerprint else None
+
+    def _usable_notes(self) -> list[dict[str, Any]]:
+        """Notes of the shards that an interrupted run of the same job completed."""
+        notes: list[dict[str, Any]] = []
+        while (path := self._shard(len(notes)).with_suffix(".json")).is_file():
+            note = storage.read_json(path)
+            if note["fingerprint"] != self.fingerprint or not self._shard(len(notes)).is_file():
+                break
+            notes.append(note)
+        if not notes:
+            shutil.rmtree(self.partial, ignore_errors=True)
+        return notes
+
+    def _shard(self, number: int) -> Path:
+        return self.partial / f"{number:05d}.tfrecords"
+
+    def _write_shard(
+        self, number: int, start: int, progress: Callable[[int], None]
+    ) -> dict[str, Any]:
+        """Fill one shard from entry `start` on; return its note."""
+        limit = self.config.shard_mb * 1_000_000
+        counts: Counter[str] = Counter()
+        shapes: set[tuple[int, ...]] = set()
+        videos: set[str] = set()
+        failed: list[str] = []
+        position = start
+        with storage.writing(self._shard(number)) as file:
+            writer = ShardWriter(file)
+            for entry, content, shape_or_error in self._encoded(start):
+                if content is None:
+                    failed.append(str(shape_or_error))
+                else:
+                    writer.write(content)
+                    counts[entry.class_name] += 1
+                    shapes.add(tuple(shape_or_error))
+                    self._check_shapes(entry, shapes)
+                    videos.add("/".join(entry.key))
+                position += 1
+                progress(position)
+                if writer.n_bytes >= limit:
+                    break
+        note = {
+            "fingerprint": self.fingerprint,
+            "next_entry": position,
+            "counts": dict(counts),
+            "shapes": sorted(shapes),
+            "videos": sorted(videos),
+            "failed": failed,
+            "bytes": self._shard(number).stat().st_size,
+            "sha256": storage.sha256_of(self._shard(number)),
+        }
+        storage.write_json(self._shard(number).with_suffix(".json"), note)
+        return note
+
+    def _encoded(self, start: int) -> Iterator[tuple[CropEntry, bytes | None, Any]]:
+        """Encode entries in order, a few ahead of the writer, on several threads."""
+        n_threads = self.config.workers or os.cpu_count() or 1
+        with ThreadPoolExecutor(n_threads) as pool:
+            source = islice(self.entries, start, None)
+            waiting = [
+                (entry, pool.submit(self._encode, entry)) for entry in islice(source, 4 * n_threads)
+            ]
+            try:
+                while waiting:
+                    entry, future = waiting.pop(0)
+                    for following in islice(source, 1):
+                        waiting.append((following, pool.submit(self._encode, following)))
+                    yield entry, *future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _encode(self, entry: CropEntry) -> tuple[bytes | None, Any]:
+        """(bytes, shape) of an entry's record, or (None, the reason it cannot be read)."""
+        try:
+            rgb = read_image(entry.path)
+        except MediaError as error:
+            return None, str(error)
+        pixels = rgb if self.config.color else to_luma(rgb)
+        image = represent(pixels, self.config.representation)
+        record = FaceRecord(
+            image=image,
+            representation=self.config.representation,
+            key=FrameKey(*entry.key, entry.track_id, entry.frame_index),
+            label=entry.label,
+            class_name=entry.class_name,
+            source_ids=entry.source_ids,
+            compression=entry.compression,
+            time_s=entry.time_s,
+            box_xyxy_px=entry.box_xyxy_px,
+            confidence=entry.confidence,
+            crop_scale=entry.crop_scale or self.config.crop_scale,
+        )
+        encode = encode_float_list if self.config.float_list else encode_record
+        return encode(record), image.shape
+
+    def _check_shapes(self, entry: CropEntry, shapes: set[tuple[int, ...]]) -> None:
+        """Coefficients of unlike sizes or of oblong pictures cannot share a network."""
+        if self.config.representation == "raw":
+            return
+        height, width, _ = next(iter(shapes))
+        if len(shapes) > 1 or height != width:
+            sizes = ", ".join(f"{shape[1]}x{shape[0]}" for shape in sorted(shapes))
+            raise DataError(
+                f"{entry.path}: DCT coefficients need square crops of one size, found {sizes}. "
+                "Cut them with process_frames.py, or prepare with --raw."
+            )
+
+    def _index(self, notes: list[dict[str, Any]]) -> dict[str, Any]:
+        counts: Counter[str] = Counter()
+        for note in notes:
+            counts.update(note["counts"])
+        shapes = {tuple(shape) for note in notes for shape in note["shapes"]}
+        class_names = _numbered(self.labels)
+        return {
+            "format_version": FORMAT_VERSION,
+            "layout": "float_list" if self.config.float_list else "mdcsd",
+            "dataset": self.entries[0].key.dataset,
+            "split": self.split,
+            "split_by": self.split_rule,
+            "seed": self.config.seed,
+            "representation": self.config.representation,
+            "channels": 3 if self.config.color else 1,
+            "crop_scale": self.entries[0].crop_scale,
+            "shape": list(shapes.pop()) if len(shapes) == 1 else None,
+            "class_names": class_names,
+            "counts": {name: counts.get(name, 0) for name in class_names},
+            "n_videos": len({video for note in notes for video in note["videos"]}),
+            "shards": [
+                {
+                    "name": _shard_name(i, len(notes)),
+                    "bytes": note["bytes"],
+                    "sha256": note["sha256"],
+                }
+                for i, note in enumerate(notes)
+            ],
+            "failed": [reason for note in notes for reason in note["failed"]],
+            "videos": sorted({video for note in notes for video in note["videos"]}),
+            "fingerprint": self.fingerprint,
+        }
+
+    def _publish(self, notes: list[dict[str, Any]]) -> None:
+        for stale in self.folder.glob("data*.tfrecords"):
+            stale.unlink()
+        for number in range(len(notes)):
+            self._shard(number).rename(self.folder / _shard_name(number, len(notes)))
+
+    def _summary(self, index: dict[str, Any], resumed: bool) -> PreparedSplit:
+        return PreparedSplit(
+            split=self.split,
+            folder=self.folder,
+            counts=index["counts"],
+            n_videos=index["n_videos"],
+            n_shards=len(index["shards"]),
+            resumed=resumed,
+            failed=tuple(index["failed"]),
+        )
+
+
+def _numbered(labels: dict[str, int]) -> list[str]:
+    """Class names by label; a label that no class has (0 without a real class) is named so."""
+    names = {label: name for name, label in labels.items()}
+    return [names.get(label, "original") for label in range(max(names) + 1)]
+
+
+def _shard_name(number: int, n_shards: int) -> str:
+    return "data.tfrecords" if n_shards == 1 else f"data-{number:05d}-of-{n_shards:05d}.tfrecords"

@@ -1,0 +1,277 @@
+"""The job: a folder of videos -> a folder of square face crops and faces.csv.
+
+What it writes below the output folder:
+
+    <relative folder>/<video>_<frame:04d>.png       crops; `_t<track>` after the frame for
+                                                    every person but the first
+    faces.csv                                       one row a crop
+    .process_frames/<video path>.json               one finished video each
+
+A video counts as done when its file in `.process_frames` is there, which is written after
+all its crops; faces.csv is made anew from these files. So a run that was interrupted goes
+on where it stopped, and a video that fails leaves no crops behind.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from mdcsd import storage
+from mdcsd.config import FrameSelection, ProcessFramesConfig
+from mdcsd.errors import InputError, MediaError
+from mdcsd.faces import FaceFinder, crop_square, cut_crop
+from mdcsd.nouns import BoxXyxy, FaceCrop, Frame
+from mdcsd.tracks import Tracker
+from mdcsd.video import VIDEO_SUFFIXES, encode_png, find_media, iter_frames
+
+FACES_CSV_COLUMNS = (
+    "path", "video", "frame", "time_s", "x0", "y0", "x1", "y1", "confidence", "track", "crop_scale",
+)  # fmt: skip
+
+_JOURNAL = ".process_frames"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """What became of one video: rows as in faces.csv, or the error that ended it."""
+
+    video: str
+    fingerprint: dict[str, Any]
+    n_frames: int
+    n_frames_without_face: int
+    rows: tuple[tuple[Any, ...], ...]
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did: `failed` are videos that could not be read, with the reason."""
+
+    n_videos: int
+    n_resumed: int
+    n_frames: int
+    n_frames_without_face: int
+    n_crops: int
+    failed: tuple[VideoResult, ...]
+    faces_csv: Path
+
+
+@dataclass(frozen=True)
+class _Job:
+    video: str
+    path: Path
+    output: Path
+    config: ProcessFramesConfig
+
+    def journal(self) -> Path:
+        return self.output / _JOURNAL / f"{self.video}.json"
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What the crops depend on: the settings, and the video's size and date."""
+        stat = self.path.stat()
+        kept = asdict(self.config)
+        for name in ("video_path", "output_path", "workers"):
+            del kept[name]
+        return {**kept, "video_bytes": stat.st_size, "video_mtime_ns": stat.st_mtime_ns}
+
+
+def process_frames(config: ProcessFramesConfig, progress: Progress = lambda *_: None) -> Summary:
+    """Cut face crops out of a video, or of every video below a folder.
+
+    Args:
+        config: settings; `video_path` and `output_path` are needed.
+        progress: called with (videos done, videos in all) as they finish.
+
+    Raises: InputError if there is nothing to read, nothing can be written, or the output
+        folder holds crops made with other settings. A video that cannot be decoded raises
+        nothing: it is in the summary's `failed`.
+    """
+    jobs = _plan(config)
+    results = {job.video: done for job in jobs if (done := _finished(job)) is not None}
+    n_resumed = len(results)
+    progress(n_resumed, len(jobs))
+    for result in _run([job for job in jobs if job.video not in results], config.workers):
+        results[result.video] = result
+        progress(len(results), len(jobs))
+    faces_csv = Path(config.output_path) / "faces.csv"
+    ordered = [results[job.video] for job in jobs]
+    storage.write_text(faces_csv, _to_csv(ordered))
+    return Summary(
+        n_videos=len(jobs),
+        n_resumed=n_resumed,
+        n_frames=sum(result.n_frames for result in ordered),
+        n_frames_without_face=sum(result.n_frames_without_face for result in ordered),
+        n_crops=sum(len(result.rows) for result in ordered),
+        failed=tuple(result for result in ordered if result.error),
+        faces_csv=faces_csv,
+    )
+
+
+def iter_crops(
+    path: Path, video_id: str, selection: FrameSelection, faces: str, size_px: int, scale: float
+) -> Iterator[tuple[Frame, list[FaceCrop]]]:
+    """Decode a video and cut the faces out of each selected frame.
+
+    Args:
+        faces: "largest" for one face a frame, "all" for every one.
+
+    Yields: each frame with its crops, the largest face first; a frame without a face comes
+        with an empty list, so that the caller can count it.
+    """
+    finder, tracker = _finder(), Tracker()
+    for frame in iter_frames(path, selection):
+        yield frame, crop_faces(frame, video_id, finder, tracker, faces, size_px, scale)
+
+
+def crop_faces(
+    frame: Frame,
+    video_id: str,
+    finder: FaceFinder,
+    tracker: Tracker,
+    faces: str,
+    size_px: int,
+    scale: float,
+) -> list[FaceCrop]:
+    """Cut the faces out of one frame; see `iter_crops`."""
+    found = finder.find(frame.rgb)[: 1 if faces == "largest" else None]
+    track_ids = tracker.update([face.box_xyxy_px for face in found])
+    height, width = frame.rgb.shape[:2]
+    crops = []
+    for face, track_id in zip(found, track_ids, strict=True):
+        left, top, side = square = crop_square(face.box_xyxy_px, scale, height, width)
+        box: BoxXyxy = (float(left), float(top), float(left + side), float(top + side))
+        rgb = cut_crop(frame.rgb, square, size_px)
+        crops.append(
+            FaceCrop(
+                video_id, frame.index, frame.time_s, track_id, box,
+                face.confidence, face.landmarks_xy_px, scale, rgb,
+            )
+        )  # fmt: skip
+    return crops
+
+
+def _plan(config: ProcessFramesConfig) -> list[_Job]:
+    if not config.video_path:
+        raise InputError("no video given. Pass --video_path with a video or a folder of videos.")
+    root, output = Path(config.video_path), Path(config.output_path)
+    paths = find_media(root, VIDEO_SUFFIXES)
+    base = root.parent if root.is_file() else root
+    jobs = [_Job(path.relative_to(base).as_posix(), path, output, config) for path in paths]
+    stems = Counter(Path(job.video).with_suffix("") for job in jobs)
+    for stem, count in stems.items():
+        if count > 1:
+            raise InputError(
+                f"{base / stem}.*: {count} videos differ only in their ending and would write the "
+                "same crop names. Rename all but one."
+            )
+    return jobs
+
+
+def _finished(job: _Job) -> VideoResult | None:
+    """The result of an earlier run of the same job, if its crops are still there."""
+    journal = job.journal()
+    if not journal.is_file():
+        return None
+    saved = storage.read_json(journal)
+    rows = tuple(tuple(row) for row in saved["rows"])
+    result = VideoResult(**{**saved, "rows": rows})
+    now = job.fingerprint()
+    changed = {key for key in now if result.fingerprint.get(key) != now[key]}
+    settings = sorted(changed - {"video_bytes", "video_mtime_ns"})
+    if settings:
+        before = ", ".join(f"{key} {result.fingerprint.get(key)}" for key in settings)
+        raise InputError(
+            f"{job.output}: holds crops made with other settings ({before}). Give the same "
+            "settings to go on, or another --output_path."
+        )
+    if changed or not all((job.output / row[0]).is_file() for row in rows):
+        _remove_crops(job.output, [row[0] for row in rows])
+        return None
+    return result
+
+
+def _run(jobs: list[_Job], workers: int) -> Iterator[VideoResult]:
+    n_workers = min(workers or os.cpu_count() or 1, len(jobs))
+    if n_workers <= 1:
+        yield from map(_process_video, jobs)
+        return
+    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
+        waiting: list[Future[VideoResult]] = [pool.submit(_process_video, job) for job in jobs]
+        try:
+            for future in as_completed(waiting):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _process_video(job: _Job) -> VideoResult:
+    """Cut one video's crops; on any failure remove those already written."""
+    fingerprint = job.fingerprint()
+    rows: list[tuple[Any, ...]] = []
+    n_frames = n_empty = 0
+    try:
+        config = job.config
+        for _, crops in iter_crops(
+            job.path, job.video, config.selection(), config.faces, config.size, config.scale
+        ):
+            n_frames += 1
+            n_empty += not crops
+            rows += [_save_crop(job, crop) for crop in crops]
+        result = VideoResult(job.video, fingerprint, n_frames, n_empty, tuple(rows))
+        storage.write_json(job.journal(), asdict(result))
+    except MediaError as error:
+        _remove_crops(job.output, [row[0] for row in rows])
+        return VideoResult(job.video, fingerprint, 0, 0, (), str(error))
+    except BaseException:
+        _remove_crops(job.output, [row[0] for row in rows])
+        raise
+    return result
+
+
+def _save_crop(job: _Job, crop: FaceCrop) -> tuple[Any, ...]:
+    stem = Path(job.video).with_suffix("").as_posix()
+    person = f"_t{crop.track_id}" if crop.track_id else ""
+    name = f"{stem}_{crop.frame_index:04d}{person}.png"
+    storage.write_bytes(job.output / name, encode_png(crop.rgb))
+    box = (round(edge) for edge in crop.box_xyxy_px)
+    return (
+        name, job.video, crop.frame_index, round(crop.time_s, 6), *box,
+        round(crop.confidence, 4), crop.track_id, crop.crop_scale,
+    )  # fmt: skip
+
+
+def _remove_crops(output: Path, names: list[str]) -> None:
+    folders = set()
+    for name in names:
+        (output / name).unlink(missing_ok=True)
+        folders.add((output / name).parent)
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()) and folder != output:
+            folder.rmdir()
+
+
+def _to_csv(results: list[VideoResult]) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(FACES_CSV_COLUMNS)
+    for result in results:
+        table.writerows(result.rows)
+    return text.getvalue()
+
+
+@lru_cache(maxsize=1)
+def _finder() -> FaceFinder:
+    """This process's models, loaded when the first video is opened."""
+    return FaceFinder()

@@ -1,0 +1,130 @@
+"""Recipes, `--set` and flags -> settings.
+
+Precedence: the defaults of `config.py` < recipe < `--set section.key=value` < a flag that
+was given. An unknown section or key is an error that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from mdcsd.config import Settings, parse_image_size
+from mdcsd.errors import SettingError, nearest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Changes = dict[str, dict[str, Any]]
+_Section = TypeVar("_Section")
+
+
+def load_settings(
+    recipe: Path | None, assignments: list[str], given: Changes, base: Settings | None = None
+) -> Settings:
+    """Lay recipe, `--set` assignments and given flags over the defaults, in that order.
+
+    Args:
+        recipe: TOML file, or None.
+        assignments: "section.key=value" each; the value is TOML, or else taken as text.
+        given: flags that the user gave, by section and key.
+        base: what to lay them over instead of the defaults, a resumed run's settings.
+
+    Raises: SettingError if a section, key or value is not one of ours.
+    """
+    layers = [_read_recipe(recipe)] if recipe else []
+    layers += [_read_assignment(text) for text in assignments]
+    settings = base or Settings()
+    for layer in [*layers, given]:
+        settings = _lay_over(settings, layer)
+    return settings
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise SettingError(message)
+
+
+def find_recipe(recipe: Path) -> Path:
+    """Find a recipe: a TOML file, or the name of one that comes with the package.
+
+    Raises: SettingError naming those that there are.
+    """
+    if recipe.is_file():
+        return recipe
+    package = Path(__file__).resolve().parent
+    shelves = (package / "recipes", package.parents[1] / "recipes")  # installed, or a checkout
+    ours = {path.stem: path for shelf in shelves for path in shelf.glob("*.toml")}
+    if str(recipe) not in ours:
+        raise SettingError(f"{recipe}: no such recipe file.{nearest(str(recipe), ours)}")
+    return ours[str(recipe)]
+
+
+def _read_recipe(recipe: Path) -> Changes:
+    recipe = find_recipe(recipe)
+    try:
+        return tomllib.loads(recipe.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(
+            f"{recipe}: not a TOML file ({error}). See recipes/ for examples."
+        ) from None
+
+
+def _read_assignment(text: str) -> Changes:
+    name, equals, value = text.partition("=")
+    section, dot, key = name.strip().partition(".")
+    _check(bool(equals and dot), f"--set {text}: expected section.key=value, e.g. train.epochs=2.")
+    try:
+        return {section: {key: tomllib.loads(f"value = {value}")["value"]}}
+    except tomllib.TOMLDecodeError:
+        return {section: {key: value.strip()}}
+
+
+def _lay_over(settings: Settings, changes: Changes) -> Settings:
+    known = {section.name for section in fields(Settings)} - {"given"}
+    for name, values in changes.items():
+        _check(name in known, f"unknown section [{name}].{nearest(name, known)}")
+        _check(isinstance(values, dict), f"{name}: expected a section [{name}] with keys.")
+        section = _replace_fields(name, getattr(settings, name), values)
+        given = settings.given | {f"{name}.{key}" for key in values}
+        settings = replace(settings, given=given, **{name: section})
+    return settings
+
+
+def _replace_fields(name: str, section: _Section, values: dict[str, Any]) -> _Section:
+    hints = typing.get_type_hints(type(section))
+    known = {each.name for each in fields(section)}  # type: ignore[arg-type]
+    for key in values:
+        _check(key in known, f"unknown setting {name}.{key}.{nearest(key, known)}")
+    converted = {key: _convert(f"{name}.{key}", hints[key], value) for key, value in values.items()}
+    return replace(section, **converted)  # type: ignore[type-var]
+
+
+def _convert(name: str, hint: Any, value: Any) -> Any:
+    """Check a value against a field's type; an int passes for a float, a list for a tuple."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _convert(name, next(arg for arg in args if arg is not type(None)), value)
+    if origin is Literal:
+        _check(value in args, f"{name} = {value!r}: expected one of {', '.join(map(str, args))}.")
+        return value
+    if origin is tuple:
+        if isinstance(value, str):
+            return parse_image_size(value)
+        parts = value if isinstance(value, (list, tuple)) else [value]
+        _check(
+            all(type(part) is int for part in parts), f"{name} = {value!r}: expected whole numbers."
+        )
+        return tuple(parts)
+    if hint is float and type(value) is int:
+        return float(value)
+    _check(type(value) is hint, f"{name} = {value!r}: expected {hint.__name__}.")
+    return value

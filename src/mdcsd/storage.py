@@ -1,0 +1,100 @@
+"""Files on disk, whole or not at all: everything this package writes goes through here.
+
+A file is written under a temporary name beside its place and renamed when complete, so an
+interrupted run never leaves a half-written file that looks finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from mdcsd.errors import DataError, InputError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing that appears under its name only when the block succeeds.
+
+    Raises: InputError if the folder cannot be made or written, or the disk is full; nothing
+        is left behind then.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        try:
+            temporary.unlink(missing_ok=True)
+        except OSError:
+            pass  # the folder itself is out of reach: nothing was left in it
+
+
+@contextmanager
+def line_file(path: Path) -> Iterator[IO[str]]:
+    """Open a text file that grows line by line as results come, one whole line a time.
+
+    Raises: InputError if it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            yield file
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file."""
+    with writing(path) as file:
+        file.write(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file as UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that an earlier step wrote.
+
+    Raises: DataError if it is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}). Check the path.") from None
+    except ValueError:
+        raise DataError(
+            f"{path}: not JSON. Delete it and run the step that makes it again."
+        ) from None
+
+
+def sha256_of(path: Path) -> str:
+    """Compute a file's SHA-256 as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _cannot_write(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{path}: cannot be written ({error.strerror or error}). Free space, or choose an output "
+        "folder that you may write to."
+    )

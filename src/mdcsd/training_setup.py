@@ -1,0 +1,134 @@
+"""Before training: open data sets, and check that they, the network and the flags agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mdcsd.config import NetworkConfig, Settings, TrainConfig
+from mdcsd.errors import DataError, InputError
+from mdcsd.loader import Classes
+from mdcsd.network import build_network
+from mdcsd.preprocess import PreprocessSpec
+from mdcsd.records import ShardSet, open_shards
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Everything `fit` needs, checked: data, classes, input, settings."""
+
+    network: NetworkConfig
+    config: TrainConfig
+    classes: Classes
+    spec: PreprocessSpec
+    train_set: ShardSet
+    val_set: ShardSet
+    class_counts: tuple[int, ...]
+    l1: float
+    l2: float
+    settings: Settings
+
+
+def setup(settings: Settings) -> TrainJob:
+    """Open the data sets and check that they, the network and the flags fit together."""
+    config, given = settings.train, settings.given
+    for name in ("train_dataset", "val_dataset"):
+        if not getattr(config, name):
+            raise InputError(f"no {name.upper()} given. Pass a *_tf folder or a .tfrecords file.")
+    train_set, val_set = (
+        open_shards(Path(config.train_dataset)),
+        open_shards(Path(config.val_dataset)),
+    )
+    classes = choose_classes(train_set, config.binary)
+    if len(classes.names) > config.classes:
+        raise DataError(
+            f"{train_set.path}: {len(classes.names)} classes ({', '.join(classes.names)}), more "
+            f"than --classes {config.classes}. Give --classes {len(classes.names)}, or --set "
+            "train.binary=true to merge the manipulations."
+        )
+    counts = count_classes(train_set, classes)
+    count_classes(val_set, classes)
+    spec = _choose_spec(train_set, config, "train.image_size" in given)
+    on_cnn = settings.network.name == "cnn"
+    job = TrainJob(
+        network=settings.network,
+        config=config,
+        classes=classes,
+        spec=spec,
+        train_set=train_set,
+        val_set=val_set,
+        class_counts=counts,
+        l1=config.l1 if on_cnn or "train.l1" in given else 0.0,
+        l2=config.l2 if on_cnn or "train.l2" in given else 0.0,
+        settings=settings,
+    )
+    _check_alike(train_set, val_set)
+    with torch.device("meta"):
+        build_network(job.network, spec, len(classes.names))  # refuses pairs that do not fit
+    return job
+
+
+def choose_classes(shards: ShardSet, binary: bool) -> Classes:
+    """The classes of a data set, or real and manipulated."""
+    names = shards.class_names
+    if binary and len(names) > 2:
+        return Classes((names[0], "manipulated"), {n: int(i > 0) for i, n in enumerate(names)})
+    return Classes(names, {name: i for i, name in enumerate(names)})
+
+
+def count_classes(shards: ShardSet, classes: Classes) -> tuple[int, ...]:
+    """Count a data set's samples by the network's classes.
+
+    Raises: DataError if a class is unknown, or real or manipulated faces are missing.
+    """
+    counts = [0] * len(classes.names)
+    for name, count in zip(shards.class_names, shards.counts, strict=True):
+        if count and name not in classes.of_name:
+            raise DataError(
+                f"{shards.path}: class {name} is not among the network's "
+                f"({', '.join(classes.names)}). Prepare both data sets from the same class folders."
+            )
+        counts[classes.of_name.get(name, 0)] += count
+    if not counts[0] or not sum(counts[1:]):
+        there = ", ".join(
+            f"{n} {c}" for n, c in zip(shards.class_names, shards.counts, strict=True)
+        )
+        raise DataError(
+            f"{shards.path}: one class only ({there}). Expected real faces (class original or "
+            "real) and manipulated ones. Add the missing class folder and prepare it again."
+        )
+    return tuple(counts)
+
+
+def _choose_spec(shards: ShardSet, config: TrainConfig, size_given: bool) -> PreprocessSpec:
+    side, channels = config.image_size[0], 1 if config.grayscale else shards.channels
+    pixels = shards.representation == "raw"
+    if config.grayscale and not pixels and shards.channels == 3:
+        raise DataError(
+            f"{shards.path}: --grayscale needs pixels; these are {shards.representation} of three "
+            "channels. Prepare the data set without --color."
+        )
+    if size_given and len(config.image_size) == 3 and config.image_size[2] != channels:
+        raise DataError(
+            f"{shards.path}: images of {channels} channel(s), --image_size asks for "
+            f"{config.image_size[2]}. Give --image_size {side},{side},{channels}."
+        )
+    source = shards.shape[0] if shards.shape else None
+    if not pixels and source and side > source:
+        raise DataError(
+            f"{shards.path}: coefficients of {source} px crops cannot be enlarged to {side}. Give "
+            f"--image_size {source} or less."
+        )
+    return PreprocessSpec(side, channels, shards.representation, shards.crop_scale, source)
+
+
+def _check_alike(train_set: ShardSet, val_set: ShardSet) -> None:
+    for what in ("representation", "channels"):
+        here, there = getattr(train_set, what), getattr(val_set, what)
+        if here != there:
+            raise DataError(
+                f"{val_set.path}: {what} {there}, the training set has {here}. Prepare both with "
+                "the same flags."
+            )

@@ -1,0 +1,288 @@
+"""Decoding: which frames come, upright and in order, and what is said of broken files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mdcsd.config import FrameSelection
+from mdcsd.errors import InputError, MediaError, SettingError
+from mdcsd.video import (
+    count_frames,
+    decode_png,
+    encode_png,
+    find_media,
+    iter_frames,
+    loop_video,
+    probe,
+    read_image,
+    spread_indices,
+    write_video,
+)
+
+
+def numbered_frames(n: int):
+    """Frames that say which one they are: tens by the left half's brightness, ones by the right's."""
+    for index in range(n):
+        frame = np.full((64, 96, 3), 20 + 20 * (index // 10), np.uint8)
+        frame[:, 48:] = 20 + 20 * (index % 10)
+        yield frame
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("video") / "numbered.mp4"
+    write_video(path, numbered_frames(100), fps=25, crf=0)
+    return path
+
+
+def which(frame) -> int:
+    tens, ones = (round((float(half.mean()) - 20) / 20) for half in np.split(frame.rgb, 2, axis=1))
+    return 10 * tens + ones
+
+
+def test_every_frame_comes_once_in_order(numbered):
+    frames = list(iter_frames(numbered, FrameSelection()))
+    assert [frame.index for frame in frames] == list(range(100))
+    assert [which(frame) for frame in frames] == list(range(100))
+    assert all(b.time_s > a.time_s for a, b in zip(frames, frames[1:], strict=False))
+    assert frames[-1].time_s == pytest.approx(99 / 25)
+
+
+def test_start_is_inclusive_and_end_exclusive(numbered):
+    frames = list(iter_frames(numbered, FrameSelection(start=10, end=15)))
+    assert [which(frame) for frame in frames] == [10, 11, 12, 13, 14]
+
+
+def test_evenly_spaced_frames_cover_the_whole_video_not_its_start(numbered):
+    frames = list(iter_frames(numbered, FrameSelection(n_evenly=32)))
+    seen = [which(frame) for frame in frames]
+    assert len(seen) == 32
+    assert seen[0] < 10 and seen[-1] >= 90
+    assert max(np.diff(seen)) <= 4
+
+
+def test_one_frame_each_second(numbered):
+    frames = list(iter_frames(numbered, FrameSelection(every_s=1.0)))
+    assert [frame.index for frame in frames] == [0, 25, 50, 75]
+
+
+@given(st.integers(1, 5000), st.integers(1, 200))
+def test_spread_is_rising_in_range_and_reaches_both_ends(n_frames, n_wanted):
+    chosen = spread_indices(n_frames, n_wanted)
+    assert chosen == sorted(set(chosen))
+    assert 0 <= chosen[0] and chosen[-1] < n_frames
+    assert len(chosen) <= n_wanted
+    if n_wanted >= n_frames:
+        assert chosen == list(range(n_frames))
+    if n_wanted > 1:
+        assert chosen[0] <= 0.1 * n_frames
+        assert chosen[-1] >= 0.9 * n_frames - 1
+
+
+def test_count_and_probe_agree_with_decoding(numbered):
+    assert count_frames(numbered) == 100
+    info = probe(numbered)
+    assert (info.width_px, info.height_px, info.fps, info.frame_count_claimed) == (96, 64, 25, 100)
+
+
+def test_rotated_video_comes_upright(tmp_path):
+    """A phone stores the sensor's picture and the turn that a player must make."""
+    frame = np.zeros((64, 96, 3), np.uint8)
+    frame[:, :48, 0] = 255  # red on the left
+    write_video(tmp_path / "plain.mp4", [frame] * 5, 25)
+    _set_rotation(tmp_path / "plain.mp4", tmp_path / "turned.mp4")
+    turned = next(iter_frames(tmp_path / "turned.mp4", FrameSelection()))
+    assert turned.rgb.shape == (96, 64, 3)
+    red = turned.rgb[..., 0].astype(int)
+    assert abs(int(red[:40].mean()) - int(red[-40:].mean())) > 200  # left became top or bottom
+
+
+def _set_rotation(source: Path, target: Path) -> None:
+    """Write a 90-degree display matrix into the track header of an mp4."""
+    content = bytearray(source.read_bytes())
+    at = content.index(b"tkhd") + 4 + 40
+    one, zero = (0x10000).to_bytes(4, "big"), bytes(4)
+    minus_one, w = (0xFFFF0000).to_bytes(4, "big"), (0x40000000).to_bytes(4, "big")
+    content[at : at + 36] = zero + one + zero + minus_one + zero + zero + zero + zero + w
+    target.write_bytes(content)
+
+
+def test_text_named_mp4_is_refused_with_its_name(tmp_path):
+    path = tmp_path / "notes.mp4"
+    path.write_text("this is not a video\n" * 50)
+    with pytest.raises(MediaError, match=r"notes\.mp4: not a video"):
+        list(iter_frames(path, FrameSelection()))
+
+
+def test_empty_and_missing_files_are_refused(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(MediaError, match="empty"):
+        list(iter_frames(tmp_path / "empty.mp4", FrameSelection()))
+    with pytest.raises(InputError, match="no such file"):
+        list(iter_frames(tmp_path / "gone.mp4", FrameSelection()))
+
+
+def test_sound_without_picture_is_refused(tmp_path):
+    path = tmp_path / "sound.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        stream.layout = "mono"
+        sound = av.AudioFrame.from_ndarray(
+            np.zeros((1, 4096), np.float32), format="fltp", layout="mono"
+        )
+        sound.sample_rate = 44100
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode())
+    with pytest.raises(MediaError, match="only sound"):
+        list(iter_frames(path, FrameSelection()))
+
+
+@pytest.fixture(scope="module")
+def faststart(tmp_path_factory) -> bytes:
+    """An mp4 whose index comes first, as web videos have it: cut off, it still opens."""
+    path = tmp_path_factory.mktemp("video") / "fast.mp4"
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for _ in range(100):
+            noise = rng.integers(0, 255, (64, 96, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        container.mux(stream.encode())
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("selection", [FrameSelection(), FrameSelection(n_evenly=8)])
+def test_cut_off_video_is_refused_with_counts(tmp_path, faststart, selection):
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(faststart[: len(faststart) // 2])
+    with pytest.raises(MediaError, match=r"only \d+ of 100 frames"):
+        list(iter_frames(path, selection))
+
+
+def test_readable_start_of_a_cut_off_video_can_be_had(tmp_path, faststart):
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(faststart[: len(faststart) // 2])
+    assert len(list(iter_frames(path, FrameSelection(end=20)))) == 20
+
+
+def test_a_few_flipped_bytes_do_not_stop_decoding(tmp_path, faststart):
+    damaged = bytearray(faststart)
+    for place in range(len(damaged) // 2, len(damaged) // 2 + 40):
+        damaged[place] ^= 0xFF
+    path = tmp_path / "scratched.mp4"
+    path.write_bytes(damaged)
+    frames = list(iter_frames(path, FrameSelection()))
+    assert 60 <= len(frames) <= 100
+
+
+def test_mostly_damaged_video_is_refused(tmp_path, faststart):
+    damaged = bytearray(faststart)
+    rng = np.random.default_rng(1)
+    start = damaged.index(b"mdat") + 400
+    damaged[start:] = rng.integers(0, 255, len(damaged) - start, dtype=np.uint8).tobytes()
+    path = tmp_path / "ruined.mp4"
+    path.write_bytes(damaged)
+    with pytest.raises(MediaError, match="frames can be decoded|no frame"):
+        list(iter_frames(path, FrameSelection()))
+
+
+def test_gif_is_a_video(tmp_path):
+    pictures = [Image.fromarray(frame) for frame in numbered_frames(8)]
+    path = tmp_path / "short.gif"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100)
+    assert len(list(iter_frames(path, FrameSelection()))) == 8
+
+
+def test_looped_video_is_as_long_as_asked(numbered, tmp_path):
+    loop_video(numbered, tmp_path / "long.mp4", min_duration_s=9.0)
+    frames = list(iter_frames(tmp_path / "long.mp4", FrameSelection()))
+    assert len(frames) == 300
+    assert which(frames[150]) == 50
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "n_evenly", "every_s"),
+    [(-1, None, None, None), (5, 5, None, None), (0, None, 0, None), (0, None, 4, 1.0),
+     (0, None, None, 0.0)],
+)  # fmt: skip
+def test_impossible_selections_are_refused(start, end, n_evenly, every_s):
+    with pytest.raises(SettingError):
+        FrameSelection(start, end, n_evenly, every_s)
+
+
+def test_png_survives_unchanged():
+    rng = np.random.default_rng(0)
+    for channels in (1, 3):
+        pixels = rng.integers(0, 255, (20, 30, channels), dtype=np.uint8)
+        np.testing.assert_array_equal(decode_png(encode_png(pixels), channels), pixels)
+
+
+# Pictures
+
+
+def colours(side: int = 40) -> np.ndarray:
+    rgb = np.zeros((side, side, 3), np.uint8)
+    rgb[: side // 2] = (200, 30, 60)
+    rgb[side // 2 :] = (20, 120, 220)
+    return rgb
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3  # turned by half
+    Image.fromarray(colours()).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), colours()[::-1])
+
+
+def test_sixteen_bit_grey_keeps_its_range(tmp_path):
+    ramp = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    rgb = read_image(tmp_path / "deep.png")
+    assert rgb.shape == (64, 64, 3) and rgb.dtype == np.uint8
+    assert (rgb.min(), rgb.max()) == (0, 255)
+    assert abs(float(rgb.mean()) - 127.5) < 1
+
+
+def test_transparency_is_laid_on_white(tmp_path):
+    rgba = np.dstack([colours(), np.full((40, 40), 255, np.uint8)])
+    rgba[:10, :, 3] = 0
+    Image.fromarray(rgba).save(tmp_path / "alpha.png")
+    rgb = read_image(tmp_path / "alpha.png")
+    assert (rgb[:10] == 255).all()
+    np.testing.assert_array_equal(rgb[10:], colours()[10:])
+
+
+def test_cmyk_becomes_rgb(tmp_path):
+    Image.fromarray(colours()).convert("CMYK").save(tmp_path / "print.jpg", quality=95)
+    rgb = read_image(tmp_path / "print.jpg")
+    assert np.abs(rgb.astype(int) - colours().astype(int)).mean() < 12
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture at all", b"\x89PNG\r\n\x1a\n cut"])
+def test_unreadable_pictures_are_refused(tmp_path, content):
+    path = tmp_path / "face.png"
+    path.write_bytes(content)
+    with pytest.raises(MediaError, match=r"face\.png"):
+        read_image(path)
+
+
+def test_cut_off_jpeg_is_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (200, 200, 3), dtype=np.uint8)).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(content[: len(content) // 2])
+    with pytest.raises(MediaError, match="cannot be decoded"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_empty_folder_says_what_was_expected(tmp_path):
+    with pytest.raises(InputError, match="no file to read"):
+        find_media(tmp_path, {".mp4"})
