@@ -20,7 +20,9 @@ def test_the_face_of_the_portrait_is_found_where_it_is(finder, portrait):
     (face,) = finder.find(portrait)
     x0, y0, x1, y1 = face.box_xyxy_px
     assert 120 < x0 < 145 and 55 < y0 < 80 and 225 < x1 < 250 and 160 < y1 < 185
-    inside = (face.landmarks_xy_px > (x0 - 30, y0 - 40)) & (face.landmarks_xy_px < (x1 + 30, y1 + 40))
+    inside = (face.landmarks_xy_px > (x0 - 30, y0 - 40)) & (
+        face.landmarks_xy_px < (x1 + 30, y1 + 40)
+    )
     assert inside.all()
     chin, forehead = face.landmarks_xy_px[152], face.landmarks_xy_px[10]
     assert chin[1] > forehead[1]

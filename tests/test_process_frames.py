@@ -44,7 +44,9 @@ def test_crops_names_and_csv_agree(videos, tmp_path):
     rows = rows_of(tmp_path / "out")
     assert tuple(rows[0]) == FACES_CSV_COLUMNS
     assert rows[0]["path"] == "a/one_0000.png" and rows[0]["video"] == "a/one.mp4"
-    on_disk = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.png")}
+    on_disk = {
+        p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.png")
+    }
     assert on_disk == {row["path"] for row in rows}
     for row in rows:
         assert read_image(tmp_path / "out" / row["path"]).shape == (299, 299, 3)
@@ -62,9 +64,13 @@ def test_a_single_file_and_a_frame_range(clip, tmp_path):
 
 def test_crops_are_the_same_with_two_processes(videos, tmp_path):
     run(videos, tmp_path / "one")
-    config = ProcessFramesConfig(video_path=str(videos), output_path=str(tmp_path / "two"), workers=2)
+    config = ProcessFramesConfig(
+        video_path=str(videos), output_path=str(tmp_path / "two"), workers=2
+    )
     process_frames(config)
-    assert (tmp_path / "one" / "faces.csv").read_text() == (tmp_path / "two" / "faces.csv").read_text()
+    assert (tmp_path / "one" / "faces.csv").read_text() == (
+        tmp_path / "two" / "faces.csv"
+    ).read_text()
     for path in (tmp_path / "one").rglob("*.png"):
         other = tmp_path / "two" / path.relative_to(tmp_path / "one")
         assert path.read_bytes() == other.read_bytes()
@@ -96,7 +102,9 @@ def test_an_interrupted_run_goes_on_and_loses_nothing(videos, tmp_path, monkeypa
     assert not list((tmp_path / "out").glob("two_*.png"))  # nothing half-done stays
     summary = run(videos, tmp_path / "out")
     assert summary.n_resumed == 1
-    assert (tmp_path / "out" / "faces.csv").read_text() == (tmp_path / "whole" / "faces.csv").read_text()
+    assert (tmp_path / "out" / "faces.csv").read_text() == (
+        tmp_path / "whole" / "faces.csv"
+    ).read_text()
 
 
 def test_lost_crops_are_made_again(videos, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -28,7 +29,7 @@ from mdcsd.video import (
 
 
 def numbered_frames(n: int):
-    """Frames that say which one they are: tens by the left half's brightness, ones by the right's."""
+    """Frames that say which they are: tens by the left half's brightness, ones by the right's."""
     for index in range(n):
         frame = np.full((64, 96, 3), 20 + 20 * (index // 10), np.uint8)
         frame[:, 48:] = 20 + 20 * (index % 10)
@@ -51,7 +52,7 @@ def test_every_frame_comes_once_in_order(numbered):
     frames = list(iter_frames(numbered, FrameSelection()))
     assert [frame.index for frame in frames] == list(range(100))
     assert [which(frame) for frame in frames] == list(range(100))
-    assert all(b.time_s > a.time_s for a, b in zip(frames, frames[1:], strict=False))
+    assert all(b.time_s > a.time_s for a, b in pairwise(frames))
     assert frames[-1].time_s == pytest.approx(99 / 25)
 
 
@@ -190,7 +191,7 @@ def test_mostly_damaged_video_is_refused(tmp_path, faststart):
     damaged[start:] = rng.integers(0, 255, len(damaged) - start, dtype=np.uint8).tobytes()
     path = tmp_path / "ruined.mp4"
     path.write_bytes(damaged)
-    with pytest.raises(MediaError, match="frames can be decoded|no frame"):
+    with pytest.raises(MediaError, match=r"frames can be decoded|no frame"):
         list(iter_frames(path, FrameSelection()))
 
 

@@ -147,6 +147,7 @@ class _SplitJob:
         if done is not None:
             progress(len(self.entries))
             return self._summary(done, resumed=True)
+        storage.make_folder(self.folder)
         (self.folder / INDEX_NAME).unlink(missing_ok=True)
         notes = self._usable_notes()
         position = notes[-1]["next_entry"] if notes else 0

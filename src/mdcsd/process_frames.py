@@ -99,6 +99,7 @@ def process_frames(config: ProcessFramesConfig, progress: Progress = lambda *_: 
         nothing: it is in the summary's `failed`.
     """
     jobs = _plan(config)
+    storage.make_folder(Path(config.output_path))
     results = {job.video: done for job in jobs if (done := _finished(job)) is not None}
     n_resumed = len(results)
     progress(n_resumed, len(jobs))

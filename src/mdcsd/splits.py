@@ -13,28 +13,38 @@ from dataclasses import replace
 
 from mdcsd.errors import DataError
 from mdcsd.nouns import CropEntry
-from mdcsd.sources import SPLITS
-
-_SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
 def assign_splits(entries: list[CropEntry], seed: int) -> list[CropEntry]:
     """Split entries 80/10/10 by groups of videos that share source ids.
 
-    Groups are drawn in an order that only the seed and the ids decide; each goes to the
-    split furthest below its share of the groups, so three groups already fill all splits.
+    Groups with the same classes in them are split among themselves, so that no split lacks
+    a class; which group goes where only the seed and the ids decide. From three groups on,
+    no split is empty.
 
     Returns: the entries, in the order given, each with its split.
     """
-    groups = _tie({entry.source_ids for entry in entries})
-    names = sorted(set(groups.values()))
-    random.Random(seed).shuffle(names)
-    split_of, counts = {}, dict.fromkeys(SPLITS, 0)
-    for name in names:
-        split = min(SPLITS, key=lambda each: counts[each] / _SHARES[each])
-        split_of[name] = split
-        counts[split] += 1
-    return [replace(entry, split=split_of[groups[entry.source_ids[0]]]) for entry in entries]
+    group_of = _tie({entry.source_ids for entry in entries})
+    classes: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        classes[group_of[entry.source_ids[0]]].add(entry.class_name)
+    strata: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for group in sorted(classes):
+        strata[tuple(sorted(classes[group]))].append(group)
+    split_of: dict[str, str] = {}
+    for stratum in sorted(strata):
+        split_of |= _split_groups(strata[stratum], random.Random(f"{seed} {stratum}"))
+    return [replace(entry, split=split_of[group_of[entry.source_ids[0]]]) for entry in entries]
+
+
+def _split_groups(groups: list[str], rng: random.Random) -> dict[str, str]:
+    """Draw a tenth, one at least, for val and for test; one or two groups train and validate."""
+    rng.shuffle(groups)
+    tenth = max(1, round(len(groups) / 10))
+    n_val, n_test = (tenth if len(groups) > 1 else 0), (tenth if len(groups) > 2 else 0)
+    names = ["val"] * n_val + ["test"] * n_test
+    names += ["train"] * (len(groups) - len(names))
+    return dict(zip(groups, names, strict=True))
 
 
 def check_no_leak(entries: Iterable[CropEntry]) -> None:

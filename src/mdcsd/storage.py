@@ -53,6 +53,17 @@ def line_file(path: Path) -> Iterator[IO[str]]:
         raise _cannot_write(path, error) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it.
+
+    Raises: InputError if it cannot be made, or is a file.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file."""
     with writing(path) as file:
