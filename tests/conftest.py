@@ -38,7 +38,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory):
 
     folder = tmp_path_factory.mktemp("demo")
     said: list[str] = []
-    result = run_demo(folder, say=said.append, size=DemoSize(n_pairs=3, n_frames=16, epochs=6))
+    result = run_demo(folder, say=said.append, size=DemoSize(n_pairs=3, n_frames=16, epochs=14))
     return result, folder, said
 
 

@@ -100,8 +100,14 @@ class RunFolder:
         base = load_settings(None, [], stored)
         object.__setattr__(base, "given", given)
         resumed = load_settings(None, [], changes, base)
-        for name in sorted(resumed.given - given - _RESUMABLE):
-            raise SettingError(f"{name} cannot change when a run is resumed. Start a new run.")
+        for section, values in changes.items():
+            before, after = getattr(base, section), getattr(resumed, section)
+            for key in values:
+                same = getattr(before, key) == getattr(after, key)
+                if not same and f"{section}.{key}" not in _RESUMABLE:
+                    raise SettingError(
+                        f"{section}.{key} cannot change when a run is resumed. Start a new run."
+                    )
         return resumed
 
     def save_state(self, state: TrainingState) -> None:

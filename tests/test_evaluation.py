@@ -1,0 +1,128 @@
+"""Judging a checkpoint: the report says what the rows say."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from mdcsd.checkpoint import load_checkpoint
+from mdcsd.config import PrepareDatasetConfig, TestConfig
+from mdcsd.errors import CheckpointError, DataError, InputError
+from mdcsd.evaluation import evaluate, match_classes
+from mdcsd.prepare_dataset import dataset_folder, prepare_dataset
+from mdcsd.records import open_shards
+
+
+def run(demo, test_set, **settings):
+    return evaluate(
+        TestConfig(model=str(demo[0].checkpoint), test_dataset=str(test_set), **settings)
+    )
+
+
+def test_report_and_predictions_agree(demo, test_set, tmp_path):
+    evaluation = run(demo, test_set, output=str(tmp_path))
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report == evaluation.report
+    with open(tmp_path / "predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    label = np.array([int(row["label"]) for row in rows])
+    score = np.array([float(row["score"]) for row in rows])
+    overall = report["overall"]
+    assert overall["frame_auc"]["value"] == pytest.approx(roc_auc_score(label, score))
+    assert overall["frame_auc"]["n_real"] == int((label == 0).sum()) == 32
+    assert overall["frame_accuracy"]["value"] == pytest.approx(np.mean((score >= 0.5) == label))
+    assert report["n_frames"] == 64 and report["n_videos"] == 4
+    matrix = np.array(report["confusion"])
+    assert matrix.sum() == 64 and matrix.trace() / 64 == overall["class_accuracy"]["value"]
+    videos = {}
+    for row in rows:
+        videos.setdefault((row["manipulation"], row["video_id"]), []).append(float(row["score"]))
+    fakes = [np.mean(s) for (name, _), s in videos.items() if name != "original"]
+    reals = [np.mean(s) for (name, _), s in videos.items() if name == "original"]
+    wins = np.mean([fake > real for fake in fakes for real in reals])
+    assert overall["video_auc"]["value"] == pytest.approx(wins)
+    assert "highest of the persons" in report["pooling"]
+
+
+def test_batch_size_does_not_change_the_scores(demo, test_set, tmp_path):
+    one = run(demo, test_set, batch_size=7, output=str(tmp_path / "a")).predictions
+    two = run(demo, test_set, batch_size=64, output=str(tmp_path / "b")).predictions
+    assert one.keys == two.keys
+    np.testing.assert_allclose(one.score, two.score, atol=1e-5)
+
+
+def test_sizes_are_checked_only_if_given(demo, test_set, tmp_path):
+    run(demo, test_set, image_size=(96, 96, 3), output=str(tmp_path))
+    for size in ((128, 128, 3), (96, 96, 1)):
+        with pytest.raises(DataError, match="trained on 96,96,3"):
+            run(demo, test_set, image_size=size, output=str(tmp_path))
+    with pytest.raises(DataError, match="trained on colour"):
+        run(demo, test_set, grayscale=True, output=str(tmp_path))
+
+
+def test_a_data_set_of_another_representation_is_refused(demo, noise_classes, tmp_path):
+    prepare = PrepareDatasetConfig(directory=str(noise_classes), color=True)
+    prepare_dataset(prepare)
+    with pytest.raises(DataError, match=r"holds dct, .* prepare_dataset\.py --raw"):
+        run(demo, dataset_folder(prepare, "test"), output=str(tmp_path))
+
+
+def test_smaller_crops_are_refused_larger_ones_are_cut_down(demo, tmp_path):
+    for scale, fits in ((1.05, False), (2.0, True)):
+        prepare = PrepareDatasetConfig(
+            directory=str(_noise(tmp_path / f"set{scale}")), raw=True, color=True, crop_scale=scale
+        )
+        prepare_dataset(prepare)
+        folder = dataset_folder(prepare, "test")
+        if fits:
+            run(demo, folder, output=str(tmp_path / "out"))
+        else:
+            with pytest.raises(DataError, match="show less"):
+                run(demo, folder, output=str(tmp_path / "out"))
+
+
+def _noise(folder: Path) -> Path:
+    from conftest import save_noise
+
+    for number in range(5):
+        for name in ("original", "fake"):
+            save_noise(folder / "test" / name / f"v{number}_0000.png", number)
+    return folder
+
+
+def test_one_class_alone_is_measured_and_the_undefined_is_null(demo, tmp_path):
+    from conftest import save_noise
+
+    for number in range(4):
+        save_noise(tmp_path / "set" / "test" / "original" / f"v{number}_0000.png", number)
+    prepare = PrepareDatasetConfig(directory=str(tmp_path / "set"), raw=True, color=True)
+    prepare_dataset(prepare)
+    overall = run(demo, dataset_folder(prepare, "test"), output=str(tmp_path)).report["overall"]
+    assert overall["frame_auc"] == {
+        "value": None, "n_real": 4, "n_fake": 0, "reason": "undefined: one class only",
+    }  # fmt: skip
+    assert overall["frame_accuracy"]["value"] is not None
+
+
+def test_two_classes_take_any_manipulation(demo, tmp_path):
+    from conftest import save_noise
+
+    for name in ("real", "FaceSwap", "Face2Face"):
+        save_noise(tmp_path / "set" / "test" / name / "a_0000.png", 1)
+    prepare = PrepareDatasetConfig(directory=str(tmp_path / "set"), raw=True, color=True)
+    prepare_dataset(prepare)
+    shards = open_shards(dataset_folder(prepare, "test"))
+    classes = match_classes(load_checkpoint(demo[0].checkpoint), shards)
+    assert [classes.of_name[name] for name in ("real", "FaceSwap", "Face2Face")] == [0, 1, 1]
+
+
+def test_missing_things_are_named(demo, test_set, tmp_path):
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        evaluate(TestConfig(model=str(tmp_path / "gone"), test_dataset=str(test_set)))
+    with pytest.raises(InputError, match="MODEL"):
+        evaluate(TestConfig())

@@ -1,0 +1,122 @@
+"""The house rules: one-way imports, light start, libraries behind their one door."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import mdcsd
+
+PACKAGE = Path(mdcsd.__file__).parent
+
+# Rooms in the order in which data flows; each imports only those above it.
+ROOMS = (
+    "errors", "nouns", "config", "recipe", "storage",
+    "video", "faces", "tracks", "process_frames",
+    "representation", "sources", "splits", "tfrecord", "records", "prepare_dataset",
+    "preprocess", "loader",
+    "frequency", "backbones", "network", "checkpoint",
+    "metrics", "optim", "distributed", "inference", "runs", "training_setup", "training",
+    "evaluation",
+    "detector", "bench", "demo",
+    "cli", "__main__",
+)  # fmt: skip
+
+ONLY_HERE = {
+    "av": {"video"},
+    "PIL": {"video"},
+    "ai_edge_litert": {"faces"},
+    "google_crc32c": {"tfrecord"},
+    "timm": {"backbones"},
+    "safetensors": {"backbones", "checkpoint"},
+    "sklearn": {"metrics"},
+    "dlib": {"bench"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "mdcsd":
+                yield from (f"mdcsd.{alias.name}" for alias in node.names)
+            yield node.module
+
+
+def test_every_file_has_its_place_in_the_order():
+    assert {room_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__"} == set(ROOMS)
+
+
+def test_rooms_import_only_rooms_above_them():
+    for path in PACKAGE.rglob("*.py"):
+        room = room_of(path)
+        if room == "__init__":
+            continue
+        for name in imports_of(path):
+            parts = name.split(".")
+            if parts[0] == "mdcsd" and len(parts) > 1 and parts[1] in ROOMS:
+                above = ROOMS.index(parts[1]) < ROOMS.index(room)
+                assert above or parts[1] == room, f"{path.name} imports {name}"
+
+
+def test_libraries_stay_behind_their_door():
+    for path in PACKAGE.rglob("*.py"):
+        for name in imports_of(path):
+            allowed = ONLY_HERE.get(name.split(".")[0])
+            assert allowed is None or room_of(path) in allowed, f"{path.name} imports {name}"
+            if name.startswith("torch.distributed"):
+                assert room_of(path) == "distributed"
+
+
+def loaded_after(code: str) -> set[str]:
+    program = f"import json, sys\n{code}\nprint(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return {name.split(".")[0] for name in json.loads(run.stdout.splitlines()[-1])}
+
+
+HEAVY = {"torch", "ray", "fastapi", "cv2", "av", "timm", "sklearn", "scipy", "tensorboard"}
+
+
+def test_importing_is_light():
+    assert not loaded_after("import mdcsd") & HEAVY
+
+
+def test_help_is_light():
+    code = (
+        "from mdcsd.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as leave:\n    assert leave.code == 0"
+    )
+    assert not loaded_after(code) & HEAVY
+    for command in (
+        "process-frames",
+        "prepare-dataset",
+        "train",
+        "test",
+        "detect",
+        "demo",
+        "bench",
+    ):
+        assert not loaded_after(code.replace("'--help'", f"'{command}', '--help'")) & HEAVY
+
+
+def test_public_names():
+    assert mdcsd.__all__ == ["Detector", "detect", "evaluate", "train"]
+    for name in mdcsd.__all__:
+        assert callable(getattr(mdcsd, name))
+
+
+def test_nothing_of_this_machine_is_in_the_sources():
+    for path in PACKAGE.rglob("*.py"):
+        assert str(Path.home()) + "/" not in path.read_text()

@@ -1,0 +1,142 @@
+"""Figures against hand computation and scikit-learn; what is undefined stays undefined."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mdcsd.errors import InternalError
+from mdcsd.metrics import (
+    accuracy,
+    auc,
+    confusion,
+    cross_entropy,
+    equal_error_rate,
+    equal_error_threshold,
+    false_alarm_threshold,
+    pool_predictions,
+    pool_video,
+)
+from mdcsd.nouns import FrameKey, Predictions
+
+LABEL = np.array([0, 0, 0, 1, 1, 1])
+SCORE = np.array([0.1, 0.4, 0.6, 0.5, 0.8, 0.9])
+
+
+def test_auc_counts_pairs():
+    pairs = [(fake > real) + 0.5 * (fake == real) for fake in SCORE[3:] for real in SCORE[:3]]
+    assert auc(LABEL, SCORE) == pytest.approx(np.mean(pairs)) == pytest.approx(8 / 9)
+
+
+def test_ties_count_half():
+    assert auc(np.array([0, 1]), np.array([0.5, 0.5])) == 0.5
+    assert equal_error_rate(np.array([0, 1]), np.array([0.5, 0.5])) == 0.5
+
+
+def test_equal_error_rate_by_hand():
+    assert equal_error_rate(LABEL, SCORE) == pytest.approx(1 / 3)
+    assert equal_error_rate(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9])) == 0.0
+    assert equal_error_rate(np.array([0, 0, 1, 1]), np.array([0.8, 0.9, 0.1, 0.2])) == 1.0
+
+
+def test_one_class_is_undefined_not_a_half():
+    for label in (np.zeros(3, int), np.ones(3, int)):
+        assert auc(label, SCORE[:3]) is None
+        assert equal_error_rate(label, SCORE[:3]) is None
+    assert accuracy(np.array([], int), np.array([])) is None
+    assert cross_entropy(np.array([], int), np.array([])) is None
+
+
+def test_accuracy_entropy_and_confusion_by_hand():
+    assert accuracy(LABEL, SCORE) == pytest.approx(5 / 6)
+    assert cross_entropy(np.array([0, 1]), np.array([0.5, 0.25])) == pytest.approx(
+        (np.log(2) + np.log(4)) / 2
+    )
+    assert confusion(np.array([0, 0, 2]), np.array([0, 1, 2]), 3).tolist() == [
+        [1, 1, 0], [0, 0, 0], [0, 0, 1],
+    ]  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=4, max_size=40), st.randoms()
+)
+def test_the_order_of_rows_does_not_matter(rows, random):
+    label, score = (np.array(column) for column in zip(*rows, strict=True))
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    assert auc(label, score) == pytest.approx(auc(label[order], score[order]))
+    assert equal_error_rate(label, score) == pytest.approx(
+        equal_error_rate(label[order], score[order])
+    )
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.sampled_from([0.0, 0.01, 0.05, 0.5]))
+def test_false_alarms_stay_within_the_rate(real, rate):
+    label, score = np.zeros(len(real), int), np.array(real)
+    threshold = false_alarm_threshold(label, score, rate)
+    alarms = np.mean((score >= threshold) & (score < 1.0))  # a score of 1 cannot be told apart
+    assert alarms <= rate + 1e-9
+
+
+def test_equal_error_threshold_separates_what_can_be_separated():
+    threshold = equal_error_threshold(np.array([0, 0, 1, 1]), np.array([0.1, 0.3, 0.7, 0.8]))
+    assert 0.3 < threshold <= 0.7
+
+
+# Pooling
+
+
+def track(*scores, start=0):
+    return [(start + i, s) for i, s in enumerate(scores)]
+
+
+def test_the_worst_person_makes_the_video():
+    people = {0: track(*[0.1] * 20), 1: track(*[0.8] * 6, start=10)}
+    assert pool_video(people, 32, "track") == pytest.approx(0.8)
+    assert pool_video(people, 32, "mean") == pytest.approx((20 * 0.1 + 6 * 0.8) / 26)
+    assert pool_video(people, 32, "topk") == pytest.approx(0.8)
+
+
+def test_a_passing_ghost_does_not_count():
+    people = {0: track(*[0.1] * 20), 1: track(0.99, 0.99)}
+    assert pool_video(people, 32, "track") == pytest.approx(0.1)
+
+
+def test_few_frames_need_a_fifth():
+    assert pool_video({0: track(0.7)}, 1, "track") == 0.7
+    assert pool_video({0: track(0.7)}, 5, "track") == 0.7
+    assert pool_video({0: track(0.7)}, 6, "track") is None
+    assert pool_video({0: track(*[0.7] * 4)}, 32, "track") is None
+    assert pool_video({0: track(*[0.7] * 5)}, 32, "track") == pytest.approx(0.7)
+
+
+def test_nobody_is_nothing():
+    for pool in ("track", "mean", "topk"):
+        assert pool_video({}, 32, pool) is None
+
+
+def predictions(rows):
+    keys = tuple(FrameKey("ffpp", m, v, t, f) for m, v, t, f, _, _ in rows)
+    label = np.array([row[4] for row in rows])
+    return Predictions(keys, label, tuple(row[0] for row in rows), np.array([r[5] for r in rows]))
+
+
+def test_one_name_in_four_manipulations_is_four_videos():
+    """Grouped by name alone this gives a video AUC of 1.0; the truth is .5."""
+    fakes = [("Deepfakes", 0.9), ("Face2Face", 0.9), ("FaceSwap", 0.1), ("NeuralTextures", 0.1)]
+    rows = [(name, "000_003", 0, 0, 1, score) for name, score in fakes]
+    rows.append(("original", "000", 0, 0, 0, 0.3))
+    pooled = pool_predictions(predictions(rows), "track")
+    assert len(pooled) == 5
+    label, score = (np.array(column) for column in zip(*pooled.values(), strict=True))
+    assert auc(label, score.astype(float)) == 0.5
+
+
+def test_rows_told_twice_and_nan_are_refused():
+    row = ("Deepfakes", "000_003", 0, 0, 1, 0.5)
+    with pytest.raises(InternalError, match="twice"):
+        predictions([row, row])
+    with pytest.raises(InternalError, match="NaN"):
+        predictions([(*row[:5], float("nan"))])

@@ -1,0 +1,87 @@
+"""Settings: defaults < recipe < --set < flags; nothing unknown, nothing unread."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from mdcsd.config import Settings, parse_image_size
+from mdcsd.errors import SettingError
+from mdcsd.recipe import find_recipe, load_settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda p: p.stem)
+def test_every_recipe_is_understood(path):
+    settings = load_settings(path, [], {})
+    assert settings.given
+    assert find_recipe(Path(path.stem)) == path
+
+
+def test_precedence(tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("[train]\nepochs = 7\nbatch_size = 8\nseed = 3\n")
+    sets = ["train.batch_size=9", "train.seed=4"]
+    settings = load_settings(recipe, sets, {"train": {"seed": 5}})
+    train = settings.train
+    assert (train.early_stopping, train.epochs, train.batch_size, train.seed) == (5, 7, 9, 5)
+    assert settings.given == {"train.epochs", "train.batch_size", "train.seed"}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("train.epoch=2", "unknown setting train.epoch. Did you mean 'epochs'?"),
+        ("trian.epochs=2", "unknown section [trian]. Did you mean 'train'?"),
+        ("train.epochs=two", "train.epochs = 'two': expected int."),
+        ("train.epochs=true", "train.epochs = True: expected int."),
+        ("network.stitch=maybe", "expected one of scalar, channel, none."),
+        ("train.epochs=0", "--epochs 0: expected 1 or more."),
+        ("epochs=2", "expected section.key=value"),
+        ("given.x=1", "unknown section [given]"),
+    ],
+)
+def test_wrong_settings_say_what_is_right(assignment, words):
+    with pytest.raises(SettingError, match=re.escape(words)):
+        load_settings(None, [assignment], {})
+
+
+def test_a_recipe_that_is_not_there_names_those_that_are():
+    with pytest.raises(SettingError, match=r"no such recipe file\. Did you mean 'tiny'"):
+        load_settings(Path("tini"), [], {})
+
+
+def test_a_recipe_that_is_no_toml_is_refused(tmp_path):
+    (tmp_path / "bad.toml").write_text("[train\nepochs")
+    with pytest.raises(SettingError, match="not a TOML file"):
+        load_settings(tmp_path / "bad.toml", [], {})
+
+
+@pytest.mark.parametrize("text", ["128", "128,128,3", "[128, 128, 3]", "128, 128"])
+def test_image_sizes_as_users_write_them(text):
+    assert parse_image_size(text)[0] == 128
+
+
+@pytest.mark.parametrize("text", ["", "big", "128,64,3", "128,128,4", "8", "1,2,3,4"])
+def test_impossible_image_sizes(text):
+    with pytest.raises(SettingError, match="--image_size"):
+        parse_image_size(text)
+
+
+def test_every_setting_is_read_somewhere():
+    """A field that no room mentions would be a flag that nothing reads."""
+    package = ROOT / "src" / "mdcsd"
+    rooms = [path.read_text() for path in package.glob("*.py") if path.name != "config.py"]
+    config = (package / "config.py").read_text()
+    derived = [config.split(f"def {name}(", 1)[1].split("\n\n")[0]
+               for name in ("selection", "representation")]  # fmt: skip
+    text = "\n".join(rooms + derived)
+    for section in fields(Settings):
+        if section.name == "given":
+            continue
+        for each in fields(getattr(Settings(), section.name)):
+            assert re.search(rf"\.{each.name}\b", text), f"{section.name}.{each.name}"

@@ -1,0 +1,291 @@
+"""Training: it learns, repeats itself, resumes, and refuses what does not fit."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import save_noise
+from mdcsd import training
+from mdcsd.checkpoint import load_checkpoint
+from mdcsd.config import NetworkConfig, PrepareDatasetConfig
+from mdcsd.distributed import Rank
+from mdcsd.errors import DataError, InputError, SettingError
+from mdcsd.inference import sample_losses
+from mdcsd.loader import FaceDataset, cut_batches, iter_batches
+from mdcsd.network import build_network
+from mdcsd.prepare_dataset import dataset_folder, prepare_dataset
+from mdcsd.preprocess import PreprocessSpec
+from mdcsd.recipe import load_settings
+from mdcsd.runs import RunFolder
+from mdcsd.training import Hooks, fit_standardise, regularisation, train
+from mdcsd.training_setup import setup
+
+
+def settings(train_set: Path, val_set: Path, output: Path, model="mdcsd", **changes):
+    given = {
+        "network": {"name": model, "backbone": "efficientnet_lite0"},
+        "train": {
+            "train_dataset": str(train_set), "val_dataset": str(val_set), "output": str(output),
+            "image_size": (64, 64, 3), "epochs": 2, "batch_size": 16, "learning_rate": 1e-3,
+            "device": "cpu",
+        },
+    }  # fmt: skip
+    for name, value in changes.items():
+        section, key = name.split("__")
+        given.setdefault(section, {})[key] = value
+    return load_settings(None, [], given)
+
+
+def curve(rows):
+    return [(row.learning_rate, row.train_loss, row.val_loss, row.val_auc) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(train_set, val_set, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "whole"
+    return train(settings(train_set, val_set, output, train__epochs=3)), output
+
+
+def test_the_same_seed_gives_the_same_curve_and_another_one_another(
+    uninterrupted, train_set, val_set, tmp_path
+):
+    again = train(settings(train_set, val_set, tmp_path / "again", train__epochs=3))
+    assert curve(again.rows) == curve(uninterrupted[0].rows)
+    other = train(settings(train_set, val_set, tmp_path / "other", train__epochs=1, train__seed=1))
+    assert curve(other.rows) != curve(uninterrupted[0].rows)[:1]
+
+
+def test_a_run_interrupted_in_mid_epoch_resumes_with_the_same_numbers(
+    uninterrupted, train_set, val_set, tmp_path
+):
+    def interrupt(epoch: int, step: int, _: int) -> None:
+        if (epoch, step) == (2, 3):
+            raise KeyboardInterrupt
+
+    output = tmp_path / "cut"
+    with pytest.raises(KeyboardInterrupt):
+        train(settings(train_set, val_set, output, train__epochs=3), Hooks(on_step=interrupt))
+    assert (output / "last.safetensors").exists()  # the last whole epoch is kept
+    resumed = train(RunFolder(output).resumed_settings({"train": {"resume": str(output)}}))
+    assert curve(resumed.rows) == curve(uninterrupted[0].rows)
+    ours, theirs = load_checkpoint(resumed.best), load_checkpoint(uninterrupted[0].best)
+    assert ours.state_dict.keys() == theirs.state_dict.keys()
+    assert all(torch.equal(ours.state_dict[k], theirs.state_dict[k]) for k in ours.state_dict)
+
+
+def test_resuming_cannot_change_what_the_numbers_depend_on(uninterrupted):
+    folder = RunFolder(uninterrupted[1])
+    longer = folder.resumed_settings({"train": {"epochs": 9, "resume": str(folder.path)}})
+    assert longer.train.epochs == 9 and longer.train.learning_rate == 1e-3
+    with pytest.raises(SettingError, match=r"train\.balance cannot change"):
+        folder.resumed_settings({"train": {"balance": "loss"}})
+    with pytest.raises(SettingError, match=r"train\.batch_size cannot change"):
+        folder.resumed_settings({"train": {"batch_size": 8}})
+    with pytest.raises(DataError, match="no run to resume"):
+        RunFolder(uninterrupted[1] / "nowhere").resumed_settings({})
+
+
+def test_the_run_folder_tells_everything(uninterrupted):
+    result, output = uninterrupted
+    stored = json.loads((output / "settings.json").read_text())
+    assert stored["train"]["epochs"] == 3 and stored["network"]["stitch"] == "scalar"
+    assert "train.epochs" in stored["given"] and "train.l1" not in stored["given"]
+    environment = json.loads((output / "environment.json").read_text())
+    assert environment["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    with open(output / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_loss"]) for row in rows] == [row.val_loss for row in result.rows]
+    assert list(output.glob("events.out.tfevents.*"))
+    best = load_checkpoint(output / "best.safetensors")
+    losses = [row.val_loss for row in result.rows]
+    assert best.provenance["epoch"]["val_loss"] == min(losses)
+    assert best.provenance["train_counts"] == {"original": 32, "Deepfakes": 32}
+    assert "32 real and 32 manipulated" in best.calibration.fitted_on
+
+
+def test_tensorboard_gets_a_scalar_an_epoch(uninterrupted):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(uninterrupted[1]))
+    events.Reload()
+    assert [e.step for e in events.Scalars("val_loss")] == [1, 2, 3]
+
+
+def test_a_second_run_does_not_overwrite_the_first(uninterrupted, train_set, val_set):
+    with pytest.raises(SettingError, match="holds a run already"):
+        train(settings(train_set, val_set, uninterrupted[1]))
+
+
+def test_the_transform_is_standardised_on_training_data(
+    uninterrupted, train_set, val_set, tmp_path
+):
+    state = load_checkpoint(uninterrupted[0].best).state_dict
+    job = setup(settings(train_set, val_set, tmp_path))
+    data = FaceDataset(job.train_set, job.spec, job.classes)
+    network = build_network(job.network, job.spec, 2)
+    images = torch.stack([data[i][0] for i in range(len(data))])
+    values = network.unscaled(images).double()
+    mean, variance = values.mean((0, 2, 3)), values.var((0, 2, 3), correction=0)
+    torch.testing.assert_close(state["standardise.mean"].double(), mean, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        state["standardise.variance"].double(), variance, rtol=1e-4, atol=1e-4
+    )
+    n_used = fit_standardise(network, data, job.config, Rank(0, 1, torch.device("cpu")))
+    assert n_used == len(data)
+
+
+@pytest.mark.parametrize("name", ["mdcsd", "cnn"])
+def test_one_batch_is_learned_by_heart(name, train_set, val_set, tmp_path):
+    """Cross-entropy below .01 with dropout and regularisation off."""
+    job = setup(settings(train_set, val_set, tmp_path, model=name, network__dropout=0.0))
+    data = FaceDataset(job.train_set, job.spec, job.classes)
+    (batch,) = iter_batches(data, cut_batches(range(16), 16, 1), 0, workers=0)
+    assert 0 < batch.label.sum() < 16
+    torch.manual_seed(0)
+    network = build_network(job.network, job.spec, 2).train()
+    fit_standardise(network, data, job.config, Rank(0, 1, torch.device("cpu")))
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = sample_losses(network(batch.image), batch.label).mean()
+        if loss < 0.01:
+            break
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.01
+
+
+def test_losses_by_hand():
+    binary = sample_losses(torch.tensor([[0.0], [2.0]]), torch.tensor([1, 0]))
+    np.testing.assert_allclose(binary, [np.log(2), np.log(1 + np.exp(2.0))], rtol=1e-6)
+    many = sample_losses(torch.tensor([[0.0, 0.0, 0.0, 0.0]]), torch.tensor([2]))
+    np.testing.assert_allclose(many, [np.log(4)], rtol=1e-6)
+
+
+def test_regularisation_acts_where_it_should(train_set, val_set, tmp_path):
+    cnn = setup(settings(train_set, val_set, tmp_path, model="cnn"))
+    assert (cnn.l1, cnn.l2) == (0.01, 0.01)
+    network = build_network(cnn.network, cnn.spec, 2)
+    kernels = [p for p in network.parameters() if p.ndim > 1]
+    assert len(kernels) == 5
+    expected = sum(0.01 * k.abs().mean() + 0.01 * k.square().mean() for k in kernels)
+    torch.testing.assert_close(regularisation(network, cnn), expected)
+
+    default = setup(settings(train_set, val_set, tmp_path))
+    assert (default.l1, default.l2) == (0.0, 0.0)
+    given = setup(settings(train_set, val_set, tmp_path, train__l1=0.5))
+    assert (given.l1, given.l2) == (0.5, 0.0)
+    network = build_network(given.network, given.spec, 2)
+    kernel = network.head[1].weight
+    torch.testing.assert_close(regularisation(network, given), 0.5 * kernel.abs().mean())
+
+
+@pytest.mark.parametrize("balance", ["loss", "sampling"])
+def test_class_balance(balance, tmp_path):
+    """Nine times as many fakes: balanced, the first steps weigh both classes alike."""
+    for split in ("train", "val"):
+        for number in range(20):
+            name = "original" if number % 10 == 0 else "fake"
+            save_noise(tmp_path / "set" / split / name / f"{split}{number}_0000.png", number)
+    prepare = PrepareDatasetConfig(directory=str(tmp_path / "set"), raw=True, color=True)
+    prepare_dataset(prepare)
+    folders = [dataset_folder(prepare, split) for split in ("train", "val")]
+    job = setup(settings(*folders, tmp_path / "run", model="cnn", train__balance=balance))
+    assert job.class_counts == (2, 18)
+    weights = training._class_weights(job)
+    if balance == "loss":
+        assert weights.tolist() == pytest.approx([5.0, 20 / 36])
+        assert (weights * torch.tensor([2, 18])).tolist() == pytest.approx([10.0, 10.0])
+    result = train(replace(job.settings, train=replace(job.config, epochs=1)))
+    assert len(result.rows) == 1
+
+
+def test_five_classes_train_and_their_score_is_one_minus_real(tmp_path):
+    names = ("original", "Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
+    for index, name in enumerate(names):
+        for number in range(9):
+            save_noise(tmp_path / "set" / name / f"{number:03d}_0000.png", 50 * index + number)
+    prepare = PrepareDatasetConfig(directory=str(tmp_path / "set"), raw=True, color=True)
+    prepared = prepare_dataset(prepare)
+    assert list(prepared.labels) == ["original", *sorted(names[1:])]
+    folders = [dataset_folder(prepare, split) for split in ("train", "val")]
+    many = train(settings(*folders, tmp_path / "many", model="cnn", train__epochs=1))
+    checkpoint = load_checkpoint(many.best)
+    assert checkpoint.class_names == tuple(prepared.labels)
+    assert checkpoint.build()(torch.rand(1, 3, 64, 64)).shape == (1, 5)
+    binary = train(
+        settings(*folders, tmp_path / "two", model="cnn", train__epochs=1, train__binary=True)
+    )
+    assert load_checkpoint(binary.best).class_names == ("original", "manipulated")
+    with pytest.raises(DataError, match=r"5 classes .* more than --classes 3"):
+        train(settings(*folders, tmp_path / "few", model="cnn", train__classes=3))
+    assert not (tmp_path / "few").exists()
+
+
+@pytest.mark.parametrize("flags", [{}, {"log": True}, {"log": True, "color": True}, {"raw": True}])
+def test_baselines_train_on_any_representation(noise_classes, tmp_path, flags):
+    prepare = PrepareDatasetConfig(directory=str(noise_classes), **flags)
+    prepare_dataset(prepare)
+    folders = [dataset_folder(prepare, split) for split in ("train", "val")]
+    run = settings(*folders, tmp_path / "run", model="cnn", train__epochs=1,
+                   train__image_size=(48,))  # fmt: skip
+    spec = load_checkpoint(train(run).best).preprocess
+    assert spec.representation == prepare.representation
+    assert (spec.image_size_px, spec.channels) == (48, 3 if flags.get("color") else 1)
+    with pytest.raises(InputError, match=r"prepare_dataset\.py --raw --color"):
+        setup(settings(*folders, tmp_path / "no", train__image_size=(48,)))
+
+
+def test_what_does_not_fit_is_refused(train_set, val_set, noise_classes, tmp_path):
+    dct = PrepareDatasetConfig(directory=str(noise_classes), color=True)
+    prepare_dataset(dct)
+    dct_train = dataset_folder(dct, "train")
+    for words, run in (
+        ("representation", settings(train_set, dct_train, tmp_path / "x", model="cnn")),
+        ("no such data set", settings(tmp_path / "gone", val_set, tmp_path / "x")),
+        ("asks for 1", settings(train_set, val_set, tmp_path / "x", train__image_size=(64, 64, 1))),
+        ("cannot be enlarged", settings(dct_train, dct_train, tmp_path / "x", model="cnn",
+                                        train__image_size=(96,))),
+        ("--grayscale needs pixels", settings(dct_train, dct_train, tmp_path / "x", model="cnn",
+                                              train__grayscale=True, train__image_size=(64,))),
+        ("raw colour", settings(train_set, val_set, tmp_path / "x", train__grayscale=True,
+                                train__image_size=(64,))),
+    ):  # fmt: skip
+        with pytest.raises((DataError, InputError), match=words):
+            train(run)
+    assert not (tmp_path / "x").exists()
+
+
+def test_one_class_only_is_refused(tmp_path):
+    for number in range(12):
+        save_noise(tmp_path / "set" / "Deepfakes" / f"v{number}_0000.png", number)
+    prepare = PrepareDatasetConfig(directory=str(tmp_path / "set"), raw=True, color=True)
+    prepare_dataset(prepare)
+    folders = [dataset_folder(prepare, split) for split in ("train", "val")]
+    with pytest.raises(DataError, match="one class only"):
+        setup(settings(*folders, tmp_path / "run"))
+
+
+def test_grayscale_turns_colour_into_luma(train_set, val_set, tmp_path):
+    run = settings(train_set, val_set, tmp_path / "grey", model="cnn", train__epochs=1,
+                   train__grayscale=True, train__image_size=(64,))  # fmt: skip
+    assert load_checkpoint(train(run).best).preprocess.channels == 1
+
+
+def test_dropout_differs_by_epoch_but_not_by_run():
+    spec = PreprocessSpec(32, 3, "raw", 1.3)
+    network = build_network(NetworkConfig(backbone="efficientnet_lite0"), spec, 2).train()
+    image = torch.rand(2, 3, 32, 32) * 255
+    rank = Rank(0, 1, torch.device("cpu"))
+    outputs = []
+    for epoch in (0, 1, 0):
+        training._seed_epoch(5, epoch, rank)
+        outputs.append(network(image).detach().clone())
+    assert not torch.equal(outputs[0], outputs[1])
