@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+DEMO_OUTPUT ?= demo_output
 
 .PHONY: demo test check install
 
 demo: install
-	$(BIN)/mdcsd demo $(if $(VIDEO),--video "$(VIDEO)")
+	$(BIN)/mdcsd demo --output "$(DEMO_OUTPUT)" $(if $(VIDEO),--video "$(VIDEO)")
 
 test: install
 	$(BIN)/python -m pytest

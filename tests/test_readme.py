@@ -1,0 +1,95 @@
+"""The front page is true: every command in it runs, every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def in_bash(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def test_make_demo_with_a_file_of_ones_own(clip, tmp_path):
+    """`make demo VIDEO=my.mp4` is all that `make demo` is, and one file more."""
+    assert [block.strip() for block in blocks("sh")][0] == "make demo"
+    assert "`make demo VIDEO=my.mp4`" in README
+    done = in_bash(
+        f"make -C '{ROOT}' demo VENV='{sys.prefix}' DEMO_OUTPUT='{tmp_path}/demo' VIDEO='{clip}'",
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for step in "1234567":
+        assert re.search(rf"^{step}\. ", done.stdout, re.MULTILINE), done.stdout
+    real, fake = re.findall(r"^(\d\.\d{3})  likely (real|manipulated)", done.stdout, re.M)[:2]
+    assert real[1] == "real" and fake[1] == "manipulated"
+    assert float(real[0]) < float(fake[0])
+    assert f"{clip}: score" in done.stdout
+    assert (tmp_path / "demo" / "sheet.png").is_file()
+
+
+@pytest.fixture
+def checkout(demo, tmp_path) -> Path:
+    """A folder that looks like a checkout after `make demo`."""
+    for name in ("process_frames.py", "prepare_dataset.py", "classifier.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "demo_output").symlink_to(demo[1])
+    return tmp_path
+
+
+def test_every_other_command_and_the_python_run(checkout, monkeypatch, capsys):
+    for block in blocks("sh")[1:]:
+        done = in_bash(block, checkout)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (checkout / "verdicts.jsonl").read_text().count("\n") == 6
+    monkeypatch.chdir(checkout)
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), {})
+    assert re.match(r"(likely|uncertain|cannot)", capsys.readouterr().out)
+
+
+def test_every_link_into_the_repository_leads_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_paper_and_the_data_sets_are_credited():
+    for text in (README, (ROOT / "CITATION.cff").read_text(encoding="utf-8")):
+        flat = " ".join(text.split())
+        assert "Multi-Domain Cross Stitched Network for Deepfake Detection" in flat
+        assert "FG 2021" in flat
+        for name in ("Agarwal", "Sinha", "Vatsa", "Singh"):
+            assert name in flat
+    for name in ("FaceForensics++", "Celeb-DF", "DeepFakeDetection"):
+        assert name in README
+
+
+def test_changelog_has_the_version():
+    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.M)[1]
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"version: {version}" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_notice_names_the_files_as_they_are():
+    import hashlib
+
+    notice = (ROOT / "NOTICE").read_text()
+    for path in sorted((ROOT / "src" / "mdcsd" / "assets").iterdir()):
+        assert path.name in notice
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in notice
