@@ -25,7 +25,7 @@ def in_bash(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_make_demo_with_a_file_of_ones_own(clip, tmp_path):
     """`make demo VIDEO=my.mp4` is all that `make demo` is, and one file more."""
-    assert [block.strip() for block in blocks("sh")][0] == "make demo"
+    assert blocks("sh")[0].strip() == "make demo"
     assert "`make demo VIDEO=my.mp4`" in README
     done = in_bash(
         f"make -C '{ROOT}' demo VENV='{sys.prefix}' DEMO_OUTPUT='{tmp_path}/demo' VIDEO='{clip}'",
