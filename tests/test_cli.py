@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import save_sound
 from mdcsd.cli import join_brackets, main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -161,19 +162,9 @@ def test_missing_and_empty_inputs(capsys, tmp_path):
 
 
 def broken_videos(folder: Path) -> None:
-    import av
-
     (folder / "text.mp4").write_text("text" * 100)
     (folder / "empty.mp4").touch()
-    with av.open(str(folder / "sound.mp4"), "w") as container:
-        stream = container.add_stream("aac", rate=44100)
-        stream.layout = "mono"
-        sound = av.AudioFrame.from_ndarray(
-            np.zeros((1, 4096), np.float32), format="fltp", layout="mono"
-        )
-        sound.sample_rate = 44100
-        container.mux(stream.encode(sound))
-        container.mux(stream.encode())
+    save_sound(folder / "sound.mp4")
 
 
 def test_broken_videos_are_named_and_leave_nothing(clip, tmp_path, capsys):
@@ -269,3 +260,30 @@ def test_no_write_permission_is_one_line(clip, tmp_path, capsys):
 def test_version(capsys):
     assert call("--version") == 0
     assert re.fullmatch(r"mdcsd \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(train_set, val_set, tmp_path):
+    """The whole process group is interrupted, as a terminal does it."""
+    program = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from mdcsd import runs\n"
+        "save = runs.RunFolder.save_state\n"
+        "def interrupted(self, state):\n"
+        "    save(self, state)\n"
+        "    if len(state.rows) == 2: os.kill(os.getpid(), signal.SIGINT)\n"
+        "runs.RunFolder.save_state = interrupted\n"
+        "from mdcsd.cli import main\nmain(sys.argv[1:])\n"
+    )
+    words = ["train", "cnn", str(train_set), str(val_set), "--epochs", "5", "--image_size", "48"]
+    run = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words, "--output", str(run)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 130 and "Traceback" not in done.stderr
+    assert f"go on with: mdcsd train --resume {run}" in done.stderr
+    assert len((run / "log.csv").read_text().splitlines()) == 3
+    assert call("train", "--resume", run, "--epochs", 3) == 0
+    assert len((run / "log.csv").read_text().splitlines()) == 4

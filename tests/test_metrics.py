@@ -82,7 +82,18 @@ def test_false_alarms_stay_within_the_rate(real, rate):
 
 def test_equal_error_threshold_separates_what_can_be_separated():
     threshold = equal_error_threshold(np.array([0, 0, 1, 1]), np.array([0.1, 0.3, 0.7, 0.8]))
-    assert 0.3 < threshold <= 0.7
+    assert threshold == 0.5
+    assert equal_error_threshold(LABEL, SCORE) == pytest.approx(0.55)
+
+
+def test_thresholds_stand_between_scores_not_at_their_edge():
+    """Two real and two manipulated videos far apart: nothing says that .02 is suspicious."""
+    label, score = np.array([0, 0, 1, 1]), np.array([0.0, 0.01, 0.97, 0.99])
+    assert false_alarm_threshold(label, score, 0.05) == pytest.approx(0.49)
+    assert false_alarm_threshold(np.zeros(2, int), np.array([0.2, 0.4]), 0.05) == pytest.approx(0.7)
+    many = np.linspace(0.0, 0.99, 100)
+    threshold = false_alarm_threshold(np.zeros(100, int), many, 0.05)
+    assert np.sum(many >= threshold) == 5
 
 
 # Pooling

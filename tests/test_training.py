@@ -107,7 +107,7 @@ def test_the_run_folder_tells_everything(uninterrupted):
     losses = [row.val_loss for row in result.rows]
     assert best.provenance["epoch"]["val_loss"] == min(losses)
     assert best.provenance["train_counts"] == {"original": 32, "Deepfakes": 32}
-    assert "32 real and 32 manipulated" in best.calibration.fitted_on
+    assert "2 real, 2 manipulated videos" in best.calibration.fitted_on
 
 
 def test_tensorboard_gets_a_scalar_an_epoch(uninterrupted):
@@ -289,3 +289,9 @@ def test_dropout_differs_by_epoch_but_not_by_run():
         training._seed_epoch(5, epoch, rank)
         outputs.append(network(image).detach().clone())
     assert not torch.equal(outputs[0], outputs[1])
+
+
+def test_a_loss_that_is_no_number_stops_with_advice(train_set, val_set, tmp_path):
+    run = settings(train_set, val_set, tmp_path / "run", model="cnn", train__learning_rate=1e30)
+    with pytest.raises(DataError, match=r"diverged.*Lower train\.learning_rate"):
+        train(run)

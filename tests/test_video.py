@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from conftest import save_sound
 from mdcsd.config import FrameSelection
 from mdcsd.errors import InputError, MediaError, SettingError
 from mdcsd.video import (
@@ -132,15 +133,7 @@ def test_empty_and_missing_files_are_refused(tmp_path):
 
 def test_sound_without_picture_is_refused(tmp_path):
     path = tmp_path / "sound.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=44100)
-        stream.layout = "mono"
-        sound = av.AudioFrame.from_ndarray(
-            np.zeros((1, 4096), np.float32), format="fltp", layout="mono"
-        )
-        sound.sample_rate = 44100
-        container.mux(stream.encode(sound))
-        container.mux(stream.encode())
+    save_sound(path)
     with pytest.raises(MediaError, match="only sound"):
         list(iter_frames(path, FrameSelection()))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.layers.pool2d_same import create_pool2d
 from timm.models import adapt_input_conv
@@ -122,7 +123,7 @@ def _imagenet_weights(name: Backbone, path: Path | None) -> dict[str, torch.Tens
         raise InputError(f"{path}: no such file. Expected ImageNet weights of {name}.")
     try:
         return dict(load_file(path))
-    except Exception as error:  # safetensors raises its own type, not exported for typing
+    except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a safetensors file ({error}).") from None
 
 

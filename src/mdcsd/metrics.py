@@ -53,25 +53,33 @@ def equal_error_rate(label: IntArray, score: FloatArray) -> float | None:
 def equal_error_threshold(label: IntArray, score: FloatArray) -> float:
     """Score from which calling a face manipulated errs equally often on both classes.
 
-    Of the thresholds the ROC curve offers, the one with the smallest gap. Both classes must
-    be there.
+    Of the middles between neighbouring scores, the one where false alarms and misses differ
+    least; both classes must be there. Scores that can be separated are cut in the middle of
+    the gap.
     """
-    false_alarms, hits, thresholds = roc_curve(label, score, drop_intermediate=False)
-    best = int(np.argmin(np.abs(false_alarms - (1.0 - hits))))
-    return float(np.clip(thresholds[best], 0.0, 1.0))
+    known = np.unique(score)
+    middles = np.concatenate([known[:1], (known[1:] + known[:-1]) / 2])
+    real, fake = np.sort(score[label == 0]), np.sort(score[label == 1])
+    false_alarms = 1.0 - np.searchsorted(real, middles, side="left") / len(real)
+    misses = np.searchsorted(fake, middles, side="left") / len(fake)
+    return float(middles[int(np.argmin(np.abs(false_alarms - misses)))])
 
 
 def false_alarm_threshold(label: IntArray, score: FloatArray, rate: float) -> float:
-    """Lowest score from which at most a share `rate` of the real ones is called manipulated.
+    """Score from which at most a share `rate` of the real ones is called manipulated.
 
-    Returns: just above a real one's score, so that scores at the threshold count as alarms;
-        at most 1.
+    It stands in the middle between the highest real score that must not raise an alarm and
+    the next score above it of either class (1 if there is none), so that few scores far
+    apart do not put it at the edge of what was seen.
     """
     real = np.sort(score[label == 0])[::-1]
     n_allowed = math.floor(rate * len(real) + 1e-9)
     if n_allowed >= len(real):
         return 0.0
-    return float(min(np.nextafter(real[n_allowed], np.inf), 1.0))
+    quiet = real[n_allowed]
+    above = score[score > quiet]
+    middle = (quiet + (above.min() if len(above) else 1.0)) / 2
+    return float(min(max(middle, np.nextafter(quiet, np.inf)), 1.0))
 
 
 def accuracy(label: IntArray, score: FloatArray, threshold: float = 0.5) -> float | None:

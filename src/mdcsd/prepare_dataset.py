@@ -26,7 +26,7 @@ from typing import Any
 
 from mdcsd import storage
 from mdcsd.config import PrepareDatasetConfig
-from mdcsd.errors import DataError, MediaError
+from mdcsd.errors import DataError, InputError, MediaError
 from mdcsd.nouns import CropEntry, FrameKey
 from mdcsd.records import (
     FORMAT_VERSION,
@@ -76,6 +76,8 @@ def prepare_dataset(config: PrepareDatasetConfig, progress: Progress = lambda *_
         or splits contradict each other, or DCT is asked of crops of unlike sizes. An image
         that cannot be read raises nothing: it is in its split's `failed`.
     """
+    if not config.directory:
+        raise InputError("no DIRECTORY given. Pass a folder of face crops.")
     directory = Path(config.directory)
     entries = read_crop_folder(directory, config.crop_scale)
     labels = {entry.class_name: entry.label for entry in entries}
@@ -89,17 +91,16 @@ def prepare_dataset(config: PrepareDatasetConfig, progress: Progress = lambda *_
     check_no_leak(entries)
     _check_one_crop_scale(directory, entries)
     n_before, prepared = 0, []
-    for split in SPLITS:
-        some = [entry for entry in entries if entry.split == split]
-        if not some:
-            continue
-        job = _SplitJob(config, split, split_rule, some, labels)
-        prepared.append(job.run(partial(_shifted, progress, n_before, len(entries))))
-        n_before += len(some)
+    by_split = {split: [e for e in entries if e.split == split] for split in SPLITS}
+    for split, some in by_split.items():
+        if some:
+            job = _SplitJob(config, split, split_rule, some, labels)
+            prepared.append(job.run(partial(_count, progress, n_before, len(entries))))
+            n_before += len(some)
     return Prepared(dict(sorted(labels.items(), key=lambda each: each[1])), tuple(prepared))
 
 
-def _shifted(progress: Progress, n_before: int, n_all: int, done: int) -> None:
+def _count(progress: Progress, n_before: int, n_all: int, done: int) -> None:
     progress(n_before + done, n_all)
 
 
@@ -297,6 +298,7 @@ class _SplitJob:
         for note in notes:
             counts.update(note["counts"])
         shapes = {tuple(shape) for note in notes for shape in note["shapes"]}
+        videos = sorted({video for note in notes for video in note["videos"]})
         class_names = _numbered(self.labels)
         return {
             "format_version": FORMAT_VERSION,
@@ -311,7 +313,7 @@ class _SplitJob:
             "shape": list(shapes.pop()) if len(shapes) == 1 else None,
             "class_names": class_names,
             "counts": {name: counts.get(name, 0) for name in class_names},
-            "n_videos": len({video for note in notes for video in note["videos"]}),
+            "n_videos": len(videos),
             "shards": [
                 {
                     "name": _shard_name(i, len(notes)),
@@ -321,7 +323,7 @@ class _SplitJob:
                 for i, note in enumerate(notes)
             ],
             "failed": [reason for note in notes for reason in note["failed"]],
-            "videos": sorted({video for note in notes for video in note["videos"]}),
+            "videos": videos,
             "fingerprint": self.fingerprint,
         }
 

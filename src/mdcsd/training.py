@@ -13,6 +13,7 @@ Source: Adam, ReduceLROnPlateau and early stopping as in the code of Agarwal et 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ from mdcsd import distributed, storage
 from mdcsd.checkpoint import Checkpoint, load_state, save_checkpoint
 from mdcsd.config import Settings, TrainConfig
 from mdcsd.distributed import Rank
+from mdcsd.errors import DataError
 from mdcsd.inference import Measured, autocast, choose_device, measure, sample_losses, to_device
 from mdcsd.loader import FaceDataset, cut_batches, cut_training_batches, epoch_order, iter_batches
 from mdcsd.metrics import (
@@ -34,9 +36,10 @@ from mdcsd.metrics import (
     equal_error_rate,
     equal_error_threshold,
     false_alarm_threshold,
+    pool_predictions,
 )
 from mdcsd.network import Cnn, Network, build_network, load_imagenet
-from mdcsd.nouns import Calibration
+from mdcsd.nouns import Calibration, Predictions
 from mdcsd.optim import best_epoch, parameter_groups, plateau_learning_rate, stops_early
 from mdcsd.runs import EpochRow, RunFolder, TrainingState, environment, new_run_path
 from mdcsd.training_setup import TrainJob, setup
@@ -150,6 +153,11 @@ def train_one_epoch(
         (loss + regularisation(learner.network, job)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append((float(each.detach().sum()), len(label)))
+        if not math.isfinite(losses[-1][0]):
+            raise DataError(
+                f"training diverged: the loss is {losses[-1][0]} at epoch {len(learner.rows) + 1}, "
+                f"step {step}. Lower train.learning_rate (now {job.config.learning_rate:g})."
+            )
         if rank.is_main:
             hooks.on_step(len(learner.rows) + 1, step, len(batches))
     everyone = distributed.gather(losses, rank)
@@ -299,13 +307,23 @@ def _checkpoint(job: TrainJob, network: Network, row: EpochRow, measured: Measur
 
 
 def _calibration(job: TrainJob, measured: Measured) -> Calibration:
-    """Thresholds on validation: 5 % false alarms, and equal error, capped at the first."""
-    label, score = measured.is_fake, measured.score
+    """Thresholds on validation: 5 % false alarms, and equal error, capped at the first.
+
+    Fitted on videos, pooled as verdicts are, because a verdict is about a video; on faces
+    where pooling leaves a class empty.
+    """
+    names = tuple(job.classes.names[int(label)] for label in measured.label)
+    rows = Predictions(tuple(measured.keys), measured.is_fake, names, measured.score)
+    pooled = [pair for pair in pool_predictions(rows, "track").values() if pair[1] is not None]
+    label = np.array([each for each, _ in pooled], np.int64)
+    score = np.array([each for _, each in pooled], np.float64)
+    unit = "videos"
+    if len(np.unique(label)) < 2:
+        label, score, unit = measured.is_fake, measured.score, "faces"
     high = false_alarm_threshold(label, score, _FALSE_ALARM_RATE)
-    low = min(equal_error_threshold(label, score), high)
     n_fake = int(label.sum())
     return Calibration(
-        uncertain_from=low,
+        uncertain_from=min(equal_error_threshold(label, score), high),
         manipulated_from=high,
-        fitted_on=f"{job.val_set.name}: {len(label) - n_fake} real and {n_fake} manipulated faces",
+        fitted_on=f"{job.val_set.name}: {len(label) - n_fake} real, {n_fake} manipulated {unit}",
     )

@@ -16,6 +16,7 @@ from mdcsd.cli import bench, demo, detect, prepare_dataset, process_frames, test
 from mdcsd.errors import MdcsdError
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_INTERRUPTED = 130
 _DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG}
 
 
@@ -80,9 +81,10 @@ def main(arguments: list[str] | None = None, program: str = "mdcsd") -> None:
     except MdcsdError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as leaving:
+        if leaving.code == _INTERRUPTED:
+            print("interrupted: what was finished is kept", file=sys.stderr)
+        raise
     except OSError as error:
         if error.errno not in _DISK_ERRNOS:
             raise

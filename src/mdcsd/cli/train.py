@@ -37,55 +37,58 @@ _NAMES = {
 }  # fmt: skip
 
 
+Model = Annotated[str | None, typer.Argument(help="cnn, xception or mdcsd.")]
+TrainDataset = Annotated[str | None, typer.Argument(help="*_tf folder or .tfrecords file.")]
+ValDataset = Annotated[str | None, typer.Argument(help="The same, for validation.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Epochs at most.", show_default="50")]
+ImageSize = Annotated[
+    str | None, typer.Option("--image_size", help="128 or 128,128,3.", show_default="[128, 128, 3]")
+]
+EarlyStopping = Annotated[
+    int | None,
+    typer.Option(
+        "--early_stopping", help="Epochs without a lower loss; 0 never.", show_default="5"
+    ),
+]
+ClassesBound = Annotated[
+    int | None,
+    typer.Option("--classes", help="Upper bound on the data's classes.", show_default="5"),
+]
+Grayscale = Annotated[bool, typer.Option("--grayscale", "-g", help="Turn colour into luma.")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch_size", "-b", help="Over all processes.", show_default="32")
+]
+L1 = Annotated[float | None, typer.Option("--l1", help="Times mean |w|.", show_default="0.01")]
+L2 = Annotated[float | None, typer.Option("--l2", help="Times mean w^2.", show_default="0.01")]
+Output = Annotated[
+    str | None, typer.Option("--output", help="Run folder.", show_default="runs/MODEL-DATE-TIME")
+]
+Resume = Annotated[
+    str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run folder.")
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", help="Loader processes.", show_default="0")
+]
+
+
 def train(
     ctx: typer.Context,
-    model: Annotated[str | None, typer.Argument(help="cnn, xception or mdcsd.")] = None,
-    train_dataset: Annotated[
-        str | None, typer.Argument(help="*_tf folder or .tfrecords file.")
-    ] = None,
-    val_dataset: Annotated[str | None, typer.Argument(help="The same, for validation.")] = None,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Epochs at most.", show_default="50")
-    ] = None,
-    image_size: Annotated[
-        str | None,
-        typer.Option("--image_size", help="128 or 128,128,3.", show_default="[128, 128, 3]"),
-    ] = None,
-    early_stopping: Annotated[
-        int | None,
-        typer.Option(
-            "--early_stopping", help="Epochs without a lower loss; 0 never.", show_default="5"
-        ),
-    ] = None,
-    classes: Annotated[
-        int | None,
-        typer.Option("--classes", help="Upper bound on the data's classes.", show_default="5"),
-    ] = None,
-    grayscale: Annotated[
-        bool, typer.Option("--grayscale", "-g", help="Turn colour into luma.")
-    ] = False,
-    batch_size: Annotated[
-        int | None,
-        typer.Option("--batch_size", "-b", help="Over all processes.", show_default="32"),
-    ] = None,
-    l1: Annotated[
-        float | None, typer.Option("--l1", help="Intensity of mean |w|.", show_default="0.01")
-    ] = None,
-    l2: Annotated[
-        float | None, typer.Option("--l2", help="Intensity of mean w^2.", show_default="0.01")
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option("--output", help="Run folder.", show_default="runs/MODEL-DATE-TIME"),
-    ] = None,
-    resume: Annotated[
-        str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run folder.")
-    ] = None,
+    model: Model = None,
+    train_dataset: TrainDataset = None,
+    val_dataset: ValDataset = None,
+    epochs: Epochs = None,
+    image_size: ImageSize = None,
+    early_stopping: EarlyStopping = None,
+    classes: ClassesBound = None,
+    grayscale: Grayscale = False,
+    batch_size: BatchSize = None,
+    l1: L1 = None,
+    l2: L2 = None,
+    output: Output = None,
+    resume: Resume = None,
     device: DeviceOption = None,
     seed: Seed = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", help="Loader processes.", show_default="0")
-    ] = None,
+    workers: Workers = None,
     recipe: Recipe = None,
     assignments: Assignments = None,
 ) -> None:
@@ -102,7 +105,7 @@ def train(
         try:
             result = run(settings, report.hooks())
         except KeyboardInterrupt:
-            print(f"interrupted; {report.how_to_go_on()}", file=sys.stderr)
+            print(report.how_to_go_on(), file=sys.stderr)
             raise typer.Exit(130) from None
     if not report.begun:
         return  # not the main process of several
