@@ -1,12 +1,10 @@
 """The job: a folder of face crops -> TFRecord shards and an index, one folder a split.
 
-    <DIRECTORY>[_color]_<representation>_<split>_tf/
-        data.tfrecords             or data-00000-of-00004.tfrecords ... above the size limit
-        index.json                 written last: a folder without it is unfinished
-        .partial/                  shards of an unfinished run, gone when it is finished
-
-A shard that is complete has a note (.json) beside it in `.partial`; a run that was
-interrupted goes on behind the last of them.
+<DIRECTORY>[_color]_<representation>_<split>_tf/
+    data.tfrecords             or data-00000-of-00004.tfrecords ... above the size limit
+    index.json                 written last: a folder without it is unfinished
+    .partial/                  finished shards of an unfinished run, each with its note;
+                               the next run goes on behind them
 """
 
 from __future__ import annotations
@@ -32,6 +30,7 @@ from mdcsd.records import (
     FORMAT_VERSION,
     INDEX_NAME,
     FaceRecord,
+    broken_shards,
     encode_float_list,
     encode_record,
 )
@@ -180,12 +179,8 @@ class _SplitJob:
         if not path.is_file():
             return None
         index: dict[str, Any] = storage.read_json(path)
-        whole = all(
-            (self.folder / shard["name"]).is_file()
-            and (self.folder / shard["name"]).stat().st_size == shard["bytes"]
-            for shard in index["shards"]
-        )
-        return index if whole and index["fingerprint"] == self.fingerprint else None
+        same = index["fingerprint"] == self.fingerprint
+        return index if same and not broken_shards(self.folder, index) else None
 
     def _usable_notes(self) -> list[dict[str, Any]]:
         """Notes of the shards that an interrupted run of the same job completed."""

@@ -211,16 +211,12 @@ def _from_index(folder: Path) -> ShardSet:
     index = storage.read_json(index_path)
     if index["format_version"] > FORMAT_VERSION:
         raise DataError(f"{folder}: format version {index['format_version']}. Update mdcsd.")
-    shards = tuple(folder / shard["name"] for shard in index["shards"])
-    for shard, entry in zip(shards, index["shards"], strict=True):
-        if not shard.is_file() or shard.stat().st_size != entry["bytes"]:
-            raise DataError(
-                f"{shard}: missing or of another size than the index says. Copy it again."
-            )
+    for path in broken_shards(folder, index):
+        raise DataError(f"{path}: missing, or of another size than indexed. Copy it again.")
     return ShardSet(
         path=folder,
         name=folder.name,
-        shards=shards,
+        shards=tuple(folder / shard["name"] for shard in index["shards"]),
         class_names=tuple(index["class_names"]),
         counts=tuple(index["counts"][name] for name in index["class_names"]),
         representation=index["representation"],
@@ -228,6 +224,12 @@ def _from_index(folder: Path) -> ShardSet:
         crop_scale=index["crop_scale"],
         shape=None if index["shape"] is None else cast(Any, tuple(index["shape"])),
     )
+
+
+def broken_shards(folder: Path, index: dict[str, Any]) -> list[Path]:
+    """List the shards of an index that are missing or of another size than it says."""
+    sizes = {folder / shard["name"]: shard["bytes"] for shard in index["shards"]}
+    return [p for p, size in sizes.items() if not p.is_file() or p.stat().st_size != size]
 
 
 def _from_scan(path: Path) -> ShardSet:

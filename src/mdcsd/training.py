@@ -39,7 +39,7 @@ from mdcsd.metrics import (
     pool_predictions,
 )
 from mdcsd.network import Cnn, Network, build_network, load_imagenet
-from mdcsd.nouns import Calibration, Predictions
+from mdcsd.nouns import Calibration, FloatArray, IntArray, Predictions
 from mdcsd.optim import best_epoch, parameter_groups, plateau_learning_rate, stops_early
 from mdcsd.runs import EpochRow, RunFolder, TrainingState, environment, new_run_path
 from mdcsd.training_setup import TrainJob, setup
@@ -315,8 +315,8 @@ def _calibration(job: TrainJob, measured: Measured) -> Calibration:
     names = tuple(job.classes.names[int(label)] for label in measured.label)
     rows = Predictions(tuple(measured.keys), measured.is_fake, names, measured.score)
     pooled = [pair for pair in pool_predictions(rows, "track").values() if pair[1] is not None]
-    label = np.array([each for each, _ in pooled], np.int64)
-    score = np.array([each for _, each in pooled], np.float64)
+    label: IntArray = np.array([each for each, _ in pooled], np.int64)
+    score: FloatArray = np.array([each for _, each in pooled], np.float64)
     unit = "videos"
     if len(np.unique(label)) < 2:
         label, score, unit = measured.is_fake, measured.score, "faces"
