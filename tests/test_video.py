@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -91,7 +92,8 @@ def test_spread_is_rising_in_range_and_reaches_both_ends(n_frames, n_wanted):
 def test_count_and_probe_agree_with_decoding(numbered):
     assert count_frames(numbered) == 100
     info = probe(numbered)
-    assert (info.width_px, info.height_px, info.fps, info.frame_count_claimed) == (96, 64, 25, 100)
+    assert (info.width_px, info.height_px, info.fps) == (96, 64, 25)
+    assert info.duration_claimed_s == pytest.approx(4.0)
 
 
 def test_rotated_video_comes_upright(tmp_path):
@@ -157,7 +159,7 @@ def faststart(tmp_path_factory) -> bytes:
 def test_cut_off_video_is_refused_with_counts(tmp_path, faststart, selection):
     path = tmp_path / "cut.mp4"
     path.write_bytes(faststart[: len(faststart) // 2])
-    with pytest.raises(MediaError, match=r"only \d+ of 100 frames"):
+    with pytest.raises(MediaError, match=r"ends at \d\.\d of 4\.0 s"):
         list(iter_frames(path, selection))
 
 
@@ -165,6 +167,44 @@ def test_readable_start_of_a_cut_off_video_can_be_had(tmp_path, faststart):
     path = tmp_path / "cut.mp4"
     path.write_bytes(faststart[: len(faststart) // 2])
     assert len(list(iter_frames(path, FrameSelection(end=20)))) == 20
+
+
+def test_a_trimmed_video_is_whole(numbered, tmp_path):
+    """A phone's trim keeps the packets and hides them by an edit list: 100 stored, 60 shown."""
+    source = numbered.read_bytes()
+    at = source.index(b"elst") + 8
+    trimmed = bytearray(source)
+    n_entries = int.from_bytes(source[at : at + 4], "big")
+    assert n_entries == 1
+    duration = int.from_bytes(source[at + 4 : at + 8], "big")
+    trimmed[at + 4 : at + 8] = (duration * 6 // 10).to_bytes(4, "big")
+    (tmp_path / "trimmed.mp4").write_bytes(trimmed)
+    assert 55 <= len(list(iter_frames(tmp_path / "trimmed.mp4", FrameSelection()))) <= 65
+    assert len(list(iter_frames(tmp_path / "trimmed.mp4", FrameSelection(n_evenly=8)))) == 8
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_a_video_of_variable_rate_is_whole(tmp_path, suffix):
+    """30 frames a second declared, 15 there: fewer frames than the rate says, none missing."""
+    path = tmp_path / f"vfr{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for index, rgb in enumerate(numbered_frames(60)):
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+            frame.pts, frame.time_base = 2 * index, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert len(list(iter_frames(path, FrameSelection()))) == 60
+    assert len(list(iter_frames(path, FrameSelection(every_s=1.0)))) == 4
+
+
+def test_a_gap_in_time_takes_one_frame_not_all_after_it():
+    from mdcsd.video import _Ticks
+
+    ticks = _Ticks(0, 1.0)
+    times = [0.0, 0.5, 1.0, 10.0, 10.04, 10.5, 11.0]
+    assert [t for i, t in enumerate(times) if ticks(i, t)] == [0.0, 1.0, 10.0, 11.0]
 
 
 def test_a_few_flipped_bytes_do_not_stop_decoding(tmp_path, faststart):

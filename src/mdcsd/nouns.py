@@ -42,16 +42,18 @@ def _check_rgb(rgb: RgbArray, owner: str) -> None:
 class VideoInfo:
     """What a video's container says of itself.
 
-    `frame_count_claimed` is the container's word, None where it gives none; it is wrong in
-    damaged files, so nothing but the check for damage may rely on it. Width and height are
-    as stored: frames turned by a quarter come out upright with the two exchanged.
+    `duration_claimed_s` is when the container says the picture ends, None where it says
+    nothing; it is wrong in damaged files, so only the check for damage relies on it. (A count
+    of frames would be of less use: edit lists and variable rates make it wrong in sound
+    files.) Width and height are as stored: frames turned by a quarter come out upright with
+    the two exchanged.
     """
 
     path: Path
     width_px: int
     height_px: int
     fps: float
-    frame_count_claimed: int | None
+    duration_claimed_s: float | None
 
     def __post_init__(self) -> None:
         """Refuse sizes and rates that no video has."""

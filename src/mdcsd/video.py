@@ -69,9 +69,9 @@ def iter_frames(path: Path, selection: FrameSelection) -> Iterator[Frame]:
             if selection.end is not None and index >= selection.end:
                 return
             time_s = _rising(decoded.time, time_s, info.fps)
-            if is_wanted(index, time_s) and damage.is_sound(decoded):
+            if is_wanted(index, time_s) and not decoded.is_corrupt:
                 yield Frame(index, time_s, _upright(decoded))
-        damage.check_length()
+        damage.check()
 
 
 def count_frames(path: Path) -> int:
@@ -81,11 +81,11 @@ def count_frames(path: Path) -> int:
     """
     with _opened(path) as container:
         damage = _Damage(_describe(path, container))
-        stream = container.streams.video[0]
-        for packet in container.demux(stream):
-            damage.n_decoded += 1 if packet.size else 0
-        damage.check_length()
-        return damage.n_decoded
+        for packet in container.demux(container.streams.video[0]):
+            if packet.size and not packet.is_discard:
+                damage.count(None if packet.pts is None else float(packet.pts * packet.time_base))
+        damage.check()
+        return damage.n_frames
 
 
 def probe(path: Path) -> VideoInfo:
@@ -190,6 +190,8 @@ def _append_packets(source: Any, stream: Any, target: Any, out_stream: Any, offs
 
 
 def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"{path}: a folder with no picture or video in it. Check the path.")
     if not path.is_file():
         raise InputError(f"{path}: no such file. Check the path.")
     if path.stat().st_size == 0:
@@ -218,18 +220,18 @@ def _describe(path: Path, container: Any) -> VideoInfo:
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     if stream.codec_context is None or not stream.width or not stream.height:
         raise MediaError(f"{path}: the video's codec or size is unknown. Convert it to H.264 mp4.")
-    return VideoInfo(path, stream.width, stream.height, float(rate), _claimed_count(stream, rate))
+    return VideoInfo(path, stream.width, stream.height, float(rate), _claimed_duration(stream))
 
 
-def _claimed_count(stream: Any, rate: Fraction) -> int | None:
-    """Frames the container promises: its count, else (Matroska) its duration tag x rate."""
-    if stream.frames:
-        return int(stream.frames)
-    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
-    minutes, _, seconds = rest.partition(":")
-    if not seconds:
+def _claimed_duration(stream: Any) -> float | None:
+    """When the container says the picture ends, edit lists applied; else Matroska's tag."""
+    if stream.duration:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    parts = stream.metadata.get("DURATION", "").split(":")
+    if len(parts) != 3:
         return None
-    return int((int(hours) * 3600 + int(minutes) * 60 + float(seconds)) * rate)
+    hours, minutes, seconds = (float(part) for part in parts)
+    return hours * 3600 + minutes * 60 + seconds
 
 
 class _Damage:
@@ -237,23 +239,33 @@ class _Damage:
 
     def __init__(self, info: VideoInfo) -> None:
         self.info = info
-        self.n_decoded = 0
+        self.n_frames = 0
         self.n_corrupt = 0
+        self.end_s = 0.0
 
-    def is_sound(self, decoded: Any) -> bool:
-        return not decoded.is_corrupt
+    def count(self, time_s: float | None, is_corrupt: bool = False) -> None:
+        self.n_frames += 1
+        self.n_corrupt += is_corrupt
+        if time_s is not None:
+            self.end_s = max(self.end_s, time_s + 1.0 / self.info.fps)
 
-    def check_length(self) -> None:
-        """Refuse a file that lost more than a tenth of what it claims, or of what it holds."""
-        n_good = self.n_decoded - self.n_corrupt
-        n_expected = max(self.info.frame_count_claimed or 0, self.n_decoded)
+    def check(self) -> None:
+        """Refuse a file that lost more than a tenth of its frames, or of its claimed time."""
+        name, claimed_s = self.info.path, self.info.duration_claimed_s or 0.0
+        n_good = self.n_frames - self.n_corrupt
         if n_good == 0:
-            raise MediaError(f"{self.info.path}: no frame can be decoded. Copy the file again.")
-        if n_expected - n_good > max(2, _TOLERATED_LOSS * n_expected):
+            raise MediaError(f"{name}: no frame can be decoded. Copy the file again.")
+        missing_s = claimed_s - self.end_s
+        is_cut = missing_s > max(_TOLERATED_LOSS * claimed_s, 3.0 / self.info.fps)
+        if is_cut or self.n_corrupt > max(2, _TOLERATED_LOSS * self.n_frames):
+            what = (
+                f"the picture ends at {self.end_s:.1f} of {claimed_s:.1f} s"
+                if is_cut
+                else (f"only {n_good} of {self.n_frames} frames can be decoded")
+            )
             raise MediaError(
-                f"{self.info.path}: only {n_good} of {n_expected} frames can be decoded: the file "
-                "is cut off or damaged. Copy it again, or save the readable part with: ffmpeg "
-                f"-err_detect ignore_err -i {self.info.path.name} -c:v libx264 readable.mp4"
+                f"{name}: {what}: the file is cut off or damaged. Copy it again, or save the "
+                f"readable part with: ffmpeg -err_detect ignore_err -i {name.name} readable.mp4"
             )
 
 
@@ -269,22 +281,20 @@ def _decode(container: Any, damage: _Damage) -> Iterator[Any]:
         except StopIteration:
             return
         except av.error.FFmpegError:
-            damage.n_decoded += 1
-            damage.n_corrupt += 1
+            damage.count(None, is_corrupt=True)
             if damage.n_corrupt > 1000:  # a demuxer that fails for ever
                 return
             continue
         for frame in decoded:
-            damage.n_decoded += 1
-            damage.n_corrupt += bool(frame.is_corrupt)
+            damage.count(frame.time, bool(frame.is_corrupt))
             yield frame
 
 
 def _choose(path: Path, selection: FrameSelection) -> Callable[[int, float], bool]:
     """Turn a selection into a test of (index, time in seconds) that is asked in order."""
     if selection.n_evenly is not None:
-        stop = min(count_frames(path), selection.end or count_frames(path))
-        n_frames = max(stop - selection.start, 1)
+        n_all = count_frames(path)
+        n_frames = max(min(n_all, selection.end or n_all) - selection.start, 1)
         chosen = {selection.start + i for i in spread_indices(n_frames, selection.n_evenly)}
         return lambda index, _: index in chosen
     if selection.every_s is not None:
@@ -298,13 +308,18 @@ class _Ticks:
     def __init__(self, start: int, every_s: float) -> None:
         self.start = start
         self.every_s = every_s
-        self.next_s: float | None = None
+        self.first_s: float | None = None
+        self.n_periods = -1
 
     def __call__(self, index: int, time_s: float) -> bool:
-        if index < self.start or (self.next_s is not None and time_s < self.next_s - 1e-6):
+        if index < self.start:
             return False
-        self.next_s = time_s + self.every_s if self.next_s is None else self.next_s + self.every_s
-        return True
+        if self.first_s is None:
+            self.first_s = time_s
+        n_periods = int((time_s - self.first_s) / self.every_s + 1e-6)
+        is_due = n_periods > self.n_periods
+        self.n_periods = n_periods
+        return is_due
 
 
 def _rising(time_s: float | None, previous_s: float, fps: float) -> float:
