@@ -202,8 +202,8 @@ def test_unreadable_images_are_left_out_and_named(noise_classes):
 
 def test_nothing_readable_leaves_nothing(tmp_path):
     for name in ("original", "fake"):
-        (tmp_path / "set" / name).mkdir(parents=True)
-        (tmp_path / "set" / name / "a_0000.png").write_bytes(b"")
+        (tmp_path / "set" / "test" / name).mkdir(parents=True)
+        (tmp_path / "set" / "test" / name / "a_0000.png").write_bytes(b"")
     with pytest.raises(DataError, match="no image can be read"):
         run(tmp_path / "set", raw=True)
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
@@ -236,8 +236,7 @@ def test_a_full_disk_leaves_nothing_half_written(noise_classes, tmp_path):
     )  # fmt: skip
     assert done.returncode == 2
     assert "cannot be written" in done.stderr and "Traceback" not in done.stderr
-    assert not list((tmp_path / "out").rglob("*.tfrecords"))
-    assert not list((tmp_path / "out").rglob("*.tmp"))
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_named(noise_classes, tmp_path):
@@ -245,3 +244,27 @@ def test_a_folder_that_cannot_be_written_is_named(noise_classes, tmp_path):
     target.write_text("a file where a folder is wanted")
     with pytest.raises(InputError, match="cannot be written"):
         run(noise_classes, raw=True, output=str(target))
+
+
+def test_a_failing_rerun_leaves_the_finished_set_alone(noise_classes):
+    (train, *_) = run(noise_classes).splits
+    before = contents(train.folder)
+    for number in range(20):
+        save_noise(noise_classes / "original" / f"big{number}_0000.png", number, side=80)
+    with pytest.raises(DataError, match="square crops of one size"):
+        run(noise_classes)
+    assert contents(train.folder) == before and open_shards(train.folder).shape == (64, 64, 1)
+    assert not (train.folder / ".partial").exists()
+
+
+def test_unreadable_images_behind_a_full_shard_make_no_empty_shard(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        path = tmp_path / "set" / "train" / ("real", "fake")[number % 2] / f"v{number}_0000.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (640, 640, 3), dtype=np.uint8)).save(path)
+    for number in range(40):
+        (tmp_path / "set" / "train" / "real" / f"bad{number}_0000.png").write_bytes(b"")
+    (split,) = run(tmp_path / "set", raw=True, color=True, shard_mb=1, workers=1).splits
+    assert split.n_shards == 8 and len(split.failed) == 40
+    assert len(list(records_of(split.folder))) == 8

@@ -121,20 +121,60 @@ def test_other_settings_in_the_same_folder_are_refused(videos, tmp_path):
         run(videos, tmp_path / "out", scale=1.5)
 
 
+def test_a_second_folder_of_videos_joins_the_first(videos, tmp_path):
+    run(videos / "two.mp4", tmp_path / "out")
+    run(videos / "a", tmp_path / "out")
+    assert {row["video"] for row in rows_of(tmp_path / "out")} == {"two.mp4", "one.mp4"}
+    assert len(rows_of(tmp_path / "out")) == len(list((tmp_path / "out").glob("*.png"))) == 32
+    with pytest.raises(InputError, match="other settings"):
+        run(videos / "a", tmp_path / "out", scale=1.5)
+
+
+def test_another_video_of_the_same_name_is_refused_and_nothing_lost(videos, demo, tmp_path):
+    run(videos / "two.mp4", tmp_path / "out")
+    before = sorted((tmp_path / "out").glob("*.png"))
+    other = tmp_path / "other" / "two.mp4"
+    other.parent.mkdir()
+    shutil.copy(demo[1] / "clips" / "original" / "001.mp4", other)
+    with pytest.raises(InputError, match="another video of this name"):
+        run(other, tmp_path / "out")
+    assert sorted((tmp_path / "out").glob("*.png")) == before
+
+
+def test_crops_left_by_a_killed_run_do_not_stay(videos, tmp_path):
+    """kill -9 in mid-video leaves crops without a journal."""
+    run(videos, tmp_path / "out")
+    stale = tmp_path / "out" / "two_0999.png"
+    shutil.copy(tmp_path / "out" / "two_0000.png", stale)
+    (tmp_path / "out" / ".process_frames" / "videos" / "two.mp4.json").unlink()
+    summary = run(videos, tmp_path / "out")
+    assert summary.n_resumed == 1 and not stale.exists()
+
+
+def test_a_broken_link_and_a_range_behind_the_end_are_named(videos, tmp_path):
+    (videos / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    summary = run(videos, tmp_path / "out", start_frame=1000)
+    assert summary.n_videos == len(summary.failed) == 3
+    errors = " ".join(result.error for result in summary.failed)
+    assert "gone.mp4: no such file" in errors or "gone.mp4: cannot be read" in errors
+    assert errors.count("ends before --start_frame 1000") == 2
+
+
 def test_a_broken_video_is_named_and_the_rest_is_done(videos, tmp_path):
     (videos / "bad.mp4").write_text("no video")
     summary = run(videos, tmp_path / "out")
     assert [result.video for result in summary.failed] == ["bad.mp4"]
     assert "not a video" in summary.failed[0].error
     assert summary.n_crops == 32
-    assert not (tmp_path / "out" / ".process_frames" / "bad.mp4.json").exists()
+    assert not (tmp_path / "out" / ".process_frames" / "videos" / "bad.mp4.json").exists()
 
 
 def test_frames_without_a_face_are_counted(tmp_path):
     write_video(tmp_path / "grey.mp4", [np.full((120, 160, 3), 90, np.uint8)] * 7, 25)
     summary = run(tmp_path / "grey.mp4", tmp_path / "out")
     assert (summary.n_frames, summary.n_frames_without_face, summary.n_crops) == (7, 7, 0)
-    journal = json.loads((tmp_path / "out" / ".process_frames" / "grey.mp4.json").read_text())
+    journals = tmp_path / "out" / ".process_frames" / "videos"
+    journal = json.loads((journals / "grey.mp4.json").read_text())
     assert journal["n_frames_without_face"] == 7
 
 

@@ -111,3 +111,28 @@ def test_nothing_to_read_is_said(tmp_path):
         read_crop_folder(tmp_path, 1.3)
     with pytest.raises(InputError, match="no such folder"):
         read_crop_folder(tmp_path / "gone", 1.3)
+
+
+def test_loose_images_beside_class_folders_are_refused(tmp_path):
+    touch(tmp_path, "Deepfakes/a_0000.png", "loose.png")
+    with pytest.raises(DataError, match=r"loose\.png: lies outside the class folders"):
+        read_crop_folder(tmp_path, 1.3)
+
+
+def test_crops_that_faces_csv_does_not_know_are_refused(demo, tmp_path):
+    import shutil
+
+    shutil.copytree(demo[1] / "crops", tmp_path / "crops")
+    shutil.copy(tmp_path / "crops/original/000_0000.png", tmp_path / "crops/original/000_0777.png")
+    with pytest.raises(DataError, match=r"000_0777\.png: not in .*faces\.csv"):
+        read_crop_folder(tmp_path / "crops", 1.3)
+
+
+def test_a_faces_csv_with_words_for_numbers_is_refused(demo, tmp_path):
+    import shutil
+
+    shutil.copytree(demo[1] / "crops", tmp_path / "crops")
+    table = tmp_path / "crops" / "faces.csv"
+    table.write_text(table.read_text().replace(",1.3\n", ",wide\n"))
+    with pytest.raises(DataError, match=r"faces\.csv: .*wide"):
+        read_crop_folder(tmp_path / "crops", 1.3)

@@ -65,7 +65,8 @@ def test_another_seed_is_another_split():
 
 
 def test_a_chain_of_pairs_stays_together():
-    entries = [entry("000_001"), entry("001_002"), entry("002_003"), entry("010"), entry("011")]
+    entries = [entry("000_001"), entry("001_002"), entry("002_003"), entry("010"), entry("011"),
+               entry("012")]  # fmt: skip
     split = {e.key.video_id: e.split for e in assign_splits(entries, 0)}
     assert len({split[name] for name in ("000_001", "001_002", "002_003")}) == 1
 
@@ -78,3 +79,8 @@ def test_a_leak_is_named():
 
 def test_names_used_anew_in_every_split_are_no_leak():
     check_no_leak([entry("img", "train"), entry("img", "test")])
+
+
+def test_too_few_videos_to_split_are_refused_with_advice():
+    with pytest.raises(DataError, match=r"original: too few independent.*train/, val/ and test/"):
+        assign_splits([entry("a"), entry("b")], 0)

@@ -148,16 +148,17 @@ class _SplitJob:
             progress(len(self.entries))
             return self._summary(done, resumed=True)
         storage.make_folder(self.folder)
-        (self.folder / INDEX_NAME).unlink(missing_ok=True)
         notes = self._usable_notes()
-        position = notes[-1]["next_entry"] if notes else 0
-        while position < len(self.entries):
-            notes.append(self._write_shard(len(notes), position, progress))
-            position = notes[-1]["next_entry"]
+        try:
+            while not notes or notes[-1]["next_entry"] < len(self.entries):
+                self._write_shard(notes, progress)
+        except BaseException:
+            if not notes:  # nothing to go on with: leave no trace, nor harm what was there
+                shutil.rmtree(self.partial, ignore_errors=True)
+                if not any(self.folder.iterdir()):
+                    self.folder.rmdir()
+            raise
         index = self._index(notes)
-        if sum(index["counts"].values()) == 0:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            raise DataError(f"{self.config.directory}: no image can be read: {index['failed'][0]}")
         self._publish(notes)
         storage.write_json(self.folder / INDEX_NAME, index)
         shutil.rmtree(self.partial, ignore_errors=True)
@@ -197,13 +198,12 @@ class _SplitJob:
     def _shard(self, number: int) -> Path:
         return self.partial / f"{number:05d}.tfrecords"
 
-    def _write_shard(
-        self, number: int, start: int, progress: Callable[[int], None]
-    ) -> dict[str, Any]:
-        """Fill one shard from entry `start` on; return its note."""
+    def _write_shard(self, notes: list[dict[str, Any]], progress: Callable[[int], None]) -> None:
+        """Fill the next shard, and note it; a last one of unreadable images is no shard."""
+        number, start = len(notes), notes[-1]["next_entry"] if notes else 0
         limit = self.config.shard_mb * 1_000_000
         counts: Counter[str] = Counter()
-        shapes: set[tuple[int, ...]] = set()
+        shapes = {tuple(shape) for note in notes for shape in note["shapes"]}
         videos: set[str] = set()
         failed: list[str] = []
         position = start
@@ -222,6 +222,16 @@ class _SplitJob:
                 progress(position)
                 if writer.n_bytes >= limit:
                     break
+        if not counts:
+            self._shard(number).unlink()
+            if not notes:
+                raise DataError(f"{self.config.directory}: no image can be read: {failed[0]}")
+            notes[-1] = {
+                **notes[-1],
+                "next_entry": position,
+                "failed": notes[-1]["failed"] + failed,
+            }
+            return
         note = {
             "fingerprint": self.fingerprint,
             "next_entry": position,
@@ -233,7 +243,7 @@ class _SplitJob:
             "sha256": storage.sha256_of(self._shard(number)),
         }
         storage.write_json(self._shard(number).with_suffix(".json"), note)
-        return note
+        notes.append(note)
 
     def _encoded(self, start: int) -> Iterator[tuple[CropEntry, bytes | None, Any]]:
         """Encode entries in order, a few ahead of the writer, on several threads."""
@@ -289,9 +299,7 @@ class _SplitJob:
             )
 
     def _index(self, notes: list[dict[str, Any]]) -> dict[str, Any]:
-        counts: Counter[str] = Counter()
-        for note in notes:
-            counts.update(note["counts"])
+        counts = sum((Counter(note["counts"]) for note in notes), Counter[str]())
         shapes = {tuple(shape) for note in notes for shape in note["shapes"]}
         videos = sorted({video for note in notes for video in note["videos"]})
         class_names = _numbered(self.labels)
@@ -323,6 +331,7 @@ class _SplitJob:
         }
 
     def _publish(self, notes: list[dict[str, Any]]) -> None:
+        (self.folder / INDEX_NAME).unlink(missing_ok=True)
         for stale in self.folder.glob("data*.tfrecords"):
             stale.unlink()
         for number in range(len(notes)):
@@ -330,14 +339,9 @@ class _SplitJob:
 
     def _summary(self, index: dict[str, Any], resumed: bool) -> PreparedSplit:
         return PreparedSplit(
-            split=self.split,
-            folder=self.folder,
-            counts=index["counts"],
-            n_videos=index["n_videos"],
-            n_shards=len(index["shards"]),
-            resumed=resumed,
-            failed=tuple(index["failed"]),
-        )
+            self.split, self.folder, index["counts"], index["n_videos"], len(index["shards"]),
+            resumed, tuple(index["failed"]),
+        )  # fmt: skip
 
 
 def _numbered(labels: dict[str, int]) -> list[str]:

@@ -5,11 +5,13 @@ What it writes below the output folder:
     <relative folder>/<video>_<frame:04d>.png       crops; `_t<track>` after the frame for
                                                     every person but the first
     faces.csv                                       one row a crop
-    .process_frames/<video path>.json               one finished video each
+    .process_frames/settings.json                   what every crop here was cut with
+    .process_frames/videos/<video path>.json        one finished video each
 
 A video counts as done when its file in `.process_frames` is there, which is written after
-all its crops; faces.csv is made anew from these files. So a run that was interrupted goes
-on where it stopped, and a video that fails leaves no crops behind.
+all its crops; faces.csv is made anew from all of these files. So a run that was interrupted
+goes on where it stopped, a second folder of videos may go into the same output, and a video
+that fails leaves no crops behind.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -28,7 +31,7 @@ from typing import Any
 
 from mdcsd import storage
 from mdcsd.config import FrameSelection, ProcessFramesConfig
-from mdcsd.errors import InputError, MediaError
+from mdcsd.errors import DataError, InputError, MediaError
 from mdcsd.faces import FaceFinder, crop_square, cut_crop
 from mdcsd.nouns import BoxXyxy, FaceCrop, Frame
 from mdcsd.tracks import Tracker
@@ -76,15 +79,20 @@ class _Job:
     config: ProcessFramesConfig
 
     def journal(self) -> Path:
-        return self.output / _JOURNAL / f"{self.video}.json"
+        return self.output / _JOURNAL / "videos" / f"{self.video}.json"
 
     def fingerprint(self) -> dict[str, Any]:
-        """What the crops depend on: the settings, and the video's size and date."""
+        """What tells this video from another one of the same name."""
         stat = self.path.stat()
-        kept = asdict(self.config)
-        for name in ("video_path", "output_path", "workers"):
-            del kept[name]
-        return {**kept, "video_bytes": stat.st_size, "video_mtime_ns": stat.st_mtime_ns}
+        source = str(self.path.resolve())
+        return {"source": source, "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+    def old_crops(self) -> list[Path]:
+        """Crops of this video on disk, whoever left them."""
+        stem = self.output / Path(self.video).with_suffix("")
+        name = re.compile(re.escape(stem.name) + r"_\d{4,}(_t\d+)?\.png")
+        folder = stem.parent.iterdir() if stem.parent.is_dir() else ()
+        return [path for path in folder if name.fullmatch(path.name)]
 
 
 def process_frames(config: ProcessFramesConfig, progress: Progress = lambda *_: None) -> Summary:
@@ -99,16 +107,19 @@ def process_frames(config: ProcessFramesConfig, progress: Progress = lambda *_: 
         nothing: it is in the summary's `failed`.
     """
     jobs = _plan(config)
-    storage.make_folder(Path(config.output_path))
+    output = Path(config.output_path)
+    storage.make_folder(output)
+    _keep_to_one_setting(output, config)
     results = {job.video: done for job in jobs if (done := _finished(job)) is not None}
     n_resumed = len(results)
     progress(n_resumed, len(jobs))
-    for result in _run([job for job in jobs if job.video not in results], config.workers):
-        results[result.video] = result
-        progress(len(results), len(jobs))
-    faces_csv = Path(config.output_path) / "faces.csv"
+    try:
+        for result in _run([job for job in jobs if job.video not in results], config.workers):
+            results[result.video] = result
+            progress(len(results), len(jobs))
+    finally:
+        storage.write_text(output / "faces.csv", _to_csv(_all_finished(output)))
     ordered = [results[job.video] for job in jobs]
-    storage.write_text(faces_csv, _to_csv(ordered))
     return Summary(
         n_videos=len(jobs),
         n_resumed=n_resumed,
@@ -116,7 +127,7 @@ def process_frames(config: ProcessFramesConfig, progress: Progress = lambda *_: 
         n_frames_without_face=sum(result.n_frames_without_face for result in ordered),
         n_crops=sum(len(result.rows) for result in ordered),
         failed=tuple(result for result in ordered if result.error),
-        faces_csv=faces_csv,
+        faces_csv=output / "faces.csv",
     )
 
 
@@ -180,27 +191,52 @@ def _plan(config: ProcessFramesConfig) -> list[_Job]:
     return jobs
 
 
-def _finished(job: _Job) -> VideoResult | None:
-    """The result of an earlier run of the same job, if its crops are still there."""
-    journal = job.journal()
-    if not journal.is_file():
-        return None
-    saved = storage.read_json(journal)
-    rows = tuple(tuple(row) for row in saved["rows"])
-    result = VideoResult(**{**saved, "rows": rows})
-    now = job.fingerprint()
-    changed = {key for key in now if result.fingerprint.get(key) != now[key]}
-    settings = sorted(changed - {"video_bytes", "video_mtime_ns"})
-    if settings:
-        before = ", ".join(f"{key} {result.fingerprint.get(key)}" for key in settings)
+def _keep_to_one_setting(output: Path, config: ProcessFramesConfig) -> None:
+    """Refuse to mix crops of unlike settings; note the settings before the first crop."""
+    now = asdict(config)
+    for name in ("video_path", "output_path", "workers"):
+        del now[name]
+    path = output / _JOURNAL / "settings.json"
+    if not path.exists():
+        storage.write_json(path, now)
+        return
+    before = storage.read_json(path)
+    changed = [f"{name} {before.get(name)}" for name in now if before.get(name) != now[name]]
+    if changed:
         raise InputError(
-            f"{job.output}: holds crops made with other settings ({before}). Give the same "
+            f"{output}: holds crops made with other settings ({', '.join(changed)}). Give the same "
             "settings to go on, or another --output_path."
         )
-    if changed or not all((job.output / row[0]).is_file() for row in rows):
-        _remove_crops(job.output, [row[0] for row in rows])
+
+
+def _finished(job: _Job) -> VideoResult | None:
+    """The result of an earlier run on the same video, if its crops are still there."""
+    if not job.journal().is_file() or not job.path.exists():
         return None
-    return result
+    result = _read_result(job.journal())
+    now, before = job.fingerprint(), result.fingerprint
+    same_content = all(before.get(key) == now[key] for key in ("bytes", "mtime_ns"))
+    if not same_content and before.get("source") != now["source"]:
+        raise InputError(
+            f"{job.path}: {job.output} holds crops of another video of this name "
+            f"({before.get('source')}). Rename one, or give another --output_path."
+        )
+    whole = all((job.output / row[0]).is_file() for row in result.rows)
+    return result if same_content and whole else None
+
+
+def _read_result(journal: Path) -> VideoResult:
+    saved = storage.read_json(journal)
+    try:
+        return VideoResult(**{**saved, "rows": tuple(tuple(row) for row in saved["rows"])})
+    except (KeyError, TypeError):
+        raise DataError(f"{journal}: not of this mdcsd. Delete it to cut the video anew.") from None
+
+
+def _all_finished(output: Path) -> list[VideoResult]:
+    """Every video finished in this folder, by this run or an earlier one, sorted by name."""
+    journals = (output / _JOURNAL / "videos").rglob("*.json")
+    return sorted(map(_read_result, journals), key=lambda result: result.video)
 
 
 def _run(jobs: list[_Job], workers: int) -> Iterator[VideoResult]:
@@ -219,10 +255,11 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[VideoResult]:
 
 def _process_video(job: _Job) -> VideoResult:
     """Cut one video's crops; on any failure remove those already written."""
-    fingerprint = job.fingerprint()
     rows: list[tuple[Any, ...]] = []
     n_frames = n_empty = 0
     try:
+        fingerprint = job.fingerprint()
+        _remove_crops(job.output, job.old_crops())
         config = job.config
         for _, crops in iter_crops(
             job.path, job.video, config.selection(), config.faces, config.size, config.scale
@@ -230,15 +267,23 @@ def _process_video(job: _Job) -> VideoResult:
             n_frames += 1
             n_empty += not crops
             rows += [_save_crop(job, crop) for crop in crops]
+        if n_frames == 0:
+            raise MediaError(f"{job.path}: ends before --start_frame {config.start_frame}.")
         result = VideoResult(job.video, fingerprint, n_frames, n_empty, tuple(rows))
         storage.write_json(job.journal(), asdict(result))
-    except MediaError as error:
-        _remove_crops(job.output, [row[0] for row in rows])
-        return VideoResult(job.video, fingerprint, 0, 0, (), str(error))
+    except (MediaError, OSError) as error:
+        _remove_crops(job.output, job.old_crops())
+        return VideoResult(job.video, {}, 0, 0, (), _one_line(job.path, error))
     except BaseException:
-        _remove_crops(job.output, [row[0] for row in rows])
+        _remove_crops(job.output, job.old_crops())
         raise
     return result
+
+
+def _one_line(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{path}: cannot be read ({error.strerror or error}). Check the path."
+    return str(error)
 
 
 def _save_crop(job: _Job, crop: FaceCrop) -> tuple[Any, ...]:
@@ -253,13 +298,11 @@ def _save_crop(job: _Job, crop: FaceCrop) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _remove_crops(output: Path, names: list[str]) -> None:
-    folders = set()
-    for name in names:
-        (output / name).unlink(missing_ok=True)
-        folders.add((output / name).parent)
-    for folder in folders:
-        if folder.is_dir() and not any(folder.iterdir()) and folder != output:
+def _remove_crops(output: Path, crops: list[Path]) -> None:
+    for crop in crops:
+        crop.unlink(missing_ok=True)
+    for folder in {crop.parent for crop in crops} - {output}:
+        if not any(folder.iterdir()):
             folder.rmdir()
 
 

@@ -50,12 +50,26 @@ def read_crop_folder(directory: Path, crop_scale: float) -> list[CropEntry]:
             "them into split folders, or none."
         )
     labels = label_classes({class_name for _, _, class_name, _ in placed})
+    if UNLABELLED in labels and len(labels) > 1:
+        loose = next(path for path, _, class_name, _ in placed if class_name == UNLABELLED)
+        raise DataError(
+            f"{loose}: lies outside the class folders ({', '.join(sorted(labels))}). Move it into "
+            "one of them, or away."
+        )
     entries = []
     for path, split, class_name, below in placed:
         entry = _from_name(path, directory.name, split, class_name, below)
         row = described.get(path.relative_to(directory).as_posix())
+        if described and row is None:
+            raise DataError(
+                f"{path}: not in {directory / 'faces.csv'}: left by another run, or moved. Remove "
+                "it, or remove faces.csv to go by the files' names and --crop_scale."
+            )
         entry = replace(entry, label=labels[class_name], crop_scale=crop_scale)
-        entries.append(_from_row(entry, row) if row else entry)
+        try:
+            entries.append(_from_row(entry, row) if row else entry)
+        except (KeyError, ValueError) as error:
+            raise DataError(f"{directory / 'faces.csv'}: {path.name}: {error}.") from None
     _check_unique(entries)
     return entries
 
@@ -129,7 +143,7 @@ def _from_name(
 
 
 def _from_row(entry: CropEntry, row: dict[str, str]) -> CropEntry:
-    """Take from faces.csv what it says of a crop."""
+    """Take from faces.csv what it says of a crop; ValueError if a field is no number."""
     _, _, below = _place(Path(row["video"]))
     video = below.with_suffix("").as_posix()
     return replace(

@@ -13,16 +13,18 @@ from dataclasses import replace
 
 from mdcsd.errors import DataError
 from mdcsd.nouns import CropEntry
+from mdcsd.sources import SPLITS
 
 
 def assign_splits(entries: list[CropEntry], seed: int) -> list[CropEntry]:
     """Split entries 80/10/10 by groups of videos that share source ids.
 
     Groups with the same classes in them are split among themselves, so that no split lacks
-    a class; which group goes where only the seed and the ids decide. From three groups on,
-    no split is empty.
+    a class; which group goes where only the seed and the ids decide.
 
     Returns: the entries, in the order given, each with its split.
+
+    Raises: DataError if there are too few groups for each split to have every class.
     """
     group_of = _tie({entry.source_ids for entry in entries})
     classes: dict[str, set[str]] = defaultdict(set)
@@ -34,16 +36,28 @@ def assign_splits(entries: list[CropEntry], seed: int) -> list[CropEntry]:
     split_of: dict[str, str] = {}
     for stratum in sorted(strata):
         split_of |= _split_groups(strata[stratum], random.Random(f"{seed} {stratum}"))
-    return [replace(entry, split=split_of[group_of[entry.source_ids[0]]]) for entry in entries]
+    placed = [replace(entry, split=split_of[group_of[entry.source_ids[0]]]) for entry in entries]
+    _check_all_filled(placed)
+    return placed
+
+
+def _check_all_filled(entries: list[CropEntry]) -> None:
+    there = {(entry.class_name, entry.split) for entry in entries}
+    for name in sorted({entry.class_name for entry in entries}):
+        if not all((name, split) in there for split in SPLITS):
+            example = next(entry for entry in entries if entry.class_name == name)
+            raise DataError(
+                f"class {name}: too few independent videos for train, val and test (files are read "
+                f"as VIDEO_FRAME.png, {example.path.name} as video {example.key.video_id}). Put the "
+                "images into train/, val/ and test/ yourself."
+            )
 
 
 def _split_groups(groups: list[str], rng: random.Random) -> dict[str, str]:
-    """Draw a tenth, one at least, for val and for test; one or two groups train and validate."""
+    """Draw a tenth, one at least, for val and for test; fewer than three groups train."""
     rng.shuffle(groups)
-    tenth = max(1, round(len(groups) / 10))
-    n_val, n_test = (tenth if len(groups) > 1 else 0), (tenth if len(groups) > 2 else 0)
-    names = ["val"] * n_val + ["test"] * n_test
-    names += ["train"] * (len(groups) - len(names))
+    tenth = max(1, round(len(groups) / 10)) if len(groups) >= len(SPLITS) else 0
+    names = ["val"] * tenth + ["test"] * tenth + ["train"] * (len(groups) - 2 * tenth)
     return dict(zip(groups, names, strict=True))
 
 
