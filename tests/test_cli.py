@@ -73,7 +73,7 @@ def test_the_papers_scripts_from_video_to_test(demo, tmp_path):
         path, "faces_color_raw_test_tf/data.tfrecords", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "AUC" in done.stdout and "-> Deepfakes" in done.stdout
+    assert "AUC" in done.stdout and "Taken for, videos" in done.stdout
     report = json.loads((tmp_path / done.stdout.splitlines()[-1]).read_text())
     assert report["n_frames"] == 24
 
@@ -101,6 +101,8 @@ def test_defaults_in_the_help_are_the_real_ones(capsys):
 def test_unquoted_brackets_are_joined():
     words = ["train", "--image_size", "[128,", "128,", "3]", "cnn"]
     assert join_brackets(words) == ["train", "--image_size", "[128,128,3]", "cnn"]
+    others = ["detect", "[x] a.jpg", "--weights", "w", "--image_size", "[1,2]", "b"]
+    assert join_brackets(others) == others
 
 
 def test_model_and_data_may_come_from_a_recipe(train_set, val_set, tmp_path, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +37,17 @@ def test_report_and_predictions_agree(demo, test_set, tmp_path):
     assert overall["frame_auc"]["value"] == pytest.approx(roc_auc_score(label, score))
     assert overall["frame_auc"]["n_real"] == int((label == 0).sum()) == 32
     assert overall["frame_accuracy"]["value"] == pytest.approx(np.mean((score >= 0.5) == label))
+    entropy = -np.mean(np.log(np.clip(np.where(label == 1, score, 1 - score), 1e-7, 1)))
+    assert overall["frame_loss"]["value"] == pytest.approx(entropy)
     assert report["n_frames"] == 64 and report["n_videos"] == 4
-    matrix = np.array(report["confusion"])
-    assert matrix.sum() == 64 and matrix.trace() / 64 == overall["class_accuracy"]["value"]
+    matrix = np.array(report["confusion"]["frame"]["counts"])
+    assert matrix.sum() == 64 and matrix.trace() / 64 == overall["frame_accuracy"]["value"]
+    assert np.array(report["confusion"]["video"]["counts"]).sum(axis=1).tolist() == [2, 2]
+    real, fake = report["classes"]["frame"]
+    assert (real["class_name"], real["n"], real["auc"]) == ("original", 32, None)
+    assert fake["auc"] == overall["frame_auc"]["value"] and fake["eer"] is not None
+    assert fake["recall"] == pytest.approx(np.mean(score[label == 1] >= 0.5))
+    assert [row["n"] for row in report["classes"]["video"]] == [2, 2]
     videos = {}
     for row in rows:
         videos.setdefault((row["manipulation"], row["video_id"]), []).append(float(row["score"]))
@@ -109,16 +118,65 @@ def test_one_class_alone_is_measured_and_the_undefined_is_null(demo, tmp_path):
     assert overall["frame_accuracy"]["value"] is not None
 
 
-def test_two_classes_take_any_manipulation(demo, tmp_path):
+def test_two_classes_take_any_manipulation_and_tell_each_apart_in_the_report(demo, tmp_path):
     from conftest import save_noise
 
-    for name in ("real", "FaceSwap", "Face2Face"):
-        save_noise(tmp_path / "set" / "test" / name / "a_0000.png", 1)
+    for number, name in enumerate(("real", "FaceSwap", "Face2Face")):
+        for video in range(3):
+            save_noise(tmp_path / "set" / "test" / name / f"{video}x_0000.png", 10 * number + video)
     prepare = PrepareDatasetConfig(directory=str(tmp_path / "set"), raw=True, color=True)
     prepare_dataset(prepare)
-    shards = open_shards(dataset_folder(prepare, "test"))
+    folder = dataset_folder(prepare, "test")
+    shards = open_shards(folder)
     classes = match_classes(load_checkpoint(demo[0].checkpoint), shards)
     assert [classes.of_name[name] for name in ("real", "FaceSwap", "Face2Face")] == [0, 1, 1]
+    report = run(demo, folder, output=str(tmp_path / "out")).report
+    for level in ("frame", "video"):
+        rows = report["classes"][level]
+        assert [row["class_name"] for row in rows] == ["real", "Face2Face", "FaceSwap"]
+        assert [row["n"] for row in rows] == [3, 3, 3]
+        assert all(row["auc"] is not None for row in rows[1:])
+        assert np.array(report["confusion"][level]["counts"]).shape == (3, 2)
+    text = (tmp_path / "out" / "predictions.csv").read_text()
+    assert text.count(",Face2Face,") >= 3 and ",Deepfakes," not in text
+
+
+def test_unlabelled_images_get_scores_and_no_figures(demo, tmp_path):
+    from conftest import save_noise
+
+    for number in range(4):
+        save_noise(tmp_path / "some" / f"face{number}.png", number)
+    prepare = PrepareDatasetConfig(directory=str(tmp_path / "some"), raw=True, color=True)
+    prepare_dataset(prepare)
+    evaluation = run(demo, dataset_folder(prepare, "test"), output=str(tmp_path / "out"))
+    for entry in evaluation.report["overall"].values():
+        assert entry == {
+            "value": None, "n_real": 0, "n_fake": 0, "reason": "undefined: no labels",
+        }  # fmt: skip
+    with open(tmp_path / "out" / "predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    assert all(row["label"] == "" and 0 <= float(row["score"]) <= 1 for row in rows)
+
+
+def test_float_lists_are_measured_like_records(demo, test_set, tmp_path):
+    """The original layout knows neither names nor crop scale: the index does."""
+    numbered = tmp_path / "crops"
+    shutil.copytree(demo[1] / "crops", numbered)
+    both = []
+    for float_list in (False, True):
+        prepare = PrepareDatasetConfig(
+            directory=str(numbered), raw=True, color=True, float_list=float_list, shard_mb=3,
+            output=str(tmp_path / f"{float_list}"),
+        )  # fmt: skip
+        prepare_dataset(prepare)
+        folder = dataset_folder(prepare, "test")
+        both.append(run(demo, folder, output=str(tmp_path / f"out{float_list}")))
+        assert len(open_shards(folder).shards) > 1
+    ours, old = both
+    np.testing.assert_allclose(ours.predictions.score, old.predictions.score, atol=1e-6)
+    assert ours.predictions.class_names == old.predictions.class_names
+    assert ours.predictions.label.tolist() == old.predictions.label.tolist()
 
 
 def test_missing_things_are_named(demo, test_set, tmp_path):

@@ -12,7 +12,6 @@ from mdcsd.metrics import (
     accuracy,
     auc,
     confusion,
-    cross_entropy,
     equal_error_rate,
     equal_error_threshold,
     false_alarm_threshold,
@@ -46,14 +45,10 @@ def test_one_class_is_undefined_not_a_half():
         assert auc(label, SCORE[:3]) is None
         assert equal_error_rate(label, SCORE[:3]) is None
     assert accuracy(np.array([], int), np.array([])) is None
-    assert cross_entropy(np.array([], int), np.array([])) is None
 
 
-def test_accuracy_entropy_and_confusion_by_hand():
+def test_accuracy_and_confusion_by_hand():
     assert accuracy(LABEL, SCORE) == pytest.approx(5 / 6)
-    assert cross_entropy(np.array([0, 1]), np.array([0.5, 0.25])) == pytest.approx(
-        (np.log(2) + np.log(4)) / 2
-    )
     assert confusion(np.array([0, 0, 2]), np.array([0, 1, 2]), 3).tolist() == [
         [1, 1, 0], [0, 0, 0], [0, 0, 1],
     ]  # fmt: skip

@@ -32,7 +32,7 @@ def records_of(folder: Path):
     for path in shards.shards:
         reader = ShardReader(path)
         for number in range(len(reader)):
-            yield decode_record(reader.read(number), shards.representation, number)
+            yield decode_record(reader.read(number), number, shards.facts)
 
 
 def contents(folder: Path) -> dict[str, str]:

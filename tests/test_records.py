@@ -9,6 +9,7 @@ from mdcsd.errors import DataError, RecordError
 from mdcsd.nouns import FrameKey
 from mdcsd.records import (
     FaceRecord,
+    FloatListFacts,
     decode_record,
     encode_float_list,
     encode_record,
@@ -43,7 +44,7 @@ def record(representation="raw", channels=3) -> FaceRecord:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_record_survives_whole(representation, channels):
     before = record(representation, channels)
-    after = decode_record(encode_record(before), representation, 0)
+    after = decode_record(encode_record(before), 0)
     np.testing.assert_array_equal(after.image, before.image)
     assert after.image.dtype == before.image.dtype
     for name in ("representation", "key", "label", "class_name", "source_ids", "compression",
@@ -56,14 +57,17 @@ def test_the_original_layout_has_its_three_features_and_no_more():
     features = decode_example(encode_float_list(before))
     assert set(features) == {"image", "label", "shape"}
     assert features["image"].tolist() == before.image.astype(float).ravel().tolist()
-    after = decode_record(encode_float_list(before), "raw", 7)
+    after = decode_record(encode_float_list(before), 7)
     np.testing.assert_array_equal(after.image, before.image)
-    assert (after.label, after.key.frame_index) == (1, 7)
+    assert (after.label, after.key.video_id) == (1, "record 7")
+    facts = FloatListFacts("raw", 1.5, ("2", "1", "0"))
+    named = decode_record(encode_float_list(before), 7, facts)
+    assert (named.class_name, named.crop_scale) == ("1", 1.5)
 
 
 def test_a_foreign_example_is_refused():
     with pytest.raises(RecordError, match="record 4 is not a face record"):
-        decode_record(encode_example({"text": ["hello"]}), "raw", 4)
+        decode_record(encode_example({"text": ["hello"]}), 4)
 
 
 def test_a_later_format_is_refused():
@@ -73,7 +77,7 @@ def test_a_later_format_is_refused():
     }
     later["format_version"] = np.array([99], np.int64)
     with pytest.raises(RecordError, match="format version 99"):
-        decode_record(encode_example(later), "raw", 0)
+        decode_record(encode_example(later), 0)
 
 
 def test_a_folder_without_an_index_is_unfinished(tmp_path):
@@ -111,7 +115,7 @@ def test_tensorflow_reads_our_records(train_set):
     for number, content in enumerate(theirs):
         assert content == reader.read(number)
         example = tf.train.Example.FromString(content)
-        ours = decode_record(content, "raw", number)
+        ours = decode_record(content, number)
         png = tf.io.decode_png(example.features.feature["image"].bytes_list.value[0]).numpy()
         np.testing.assert_array_equal(png, ours.image)
         assert example.features.feature["label"].int64_list.value[0] == ours.label

@@ -183,8 +183,9 @@ def test_regularisation_acts_where_it_should(train_set, val_set, tmp_path):
     given = setup(settings(train_set, val_set, tmp_path, train__l1=0.5))
     assert (given.l1, given.l2) == (0.5, 0.0)
     network = build_network(given.network, given.spec, 2)
-    kernel = network.head[1].weight
-    torch.testing.assert_close(regularisation(network, given), 0.5 * kernel.abs().mean())
+    dense = (network.rgb_neck[1], network.frequency_neck[1], network.head[1])
+    expected = sum(0.5 * layer.weight.abs().mean() for layer in dense)
+    torch.testing.assert_close(regularisation(network, given), expected)
 
 
 @pytest.mark.parametrize("balance", ["loss", "sampling"])
@@ -289,9 +290,45 @@ def test_dropout_differs_by_epoch_but_not_by_run():
         training._seed_epoch(5, epoch, rank)
         outputs.append(network(image).detach().clone())
     assert not torch.equal(outputs[0], outputs[1])
+    torch.testing.assert_close(outputs[0], outputs[2])
 
 
 def test_a_loss_that_is_no_number_stops_with_advice(train_set, val_set, tmp_path):
     run = settings(train_set, val_set, tmp_path / "run", model="cnn", train__learning_rate=1e30)
     with pytest.raises(DataError, match=r"diverged.*Lower train\.learning_rate"):
         train(run)
+
+
+def test_a_run_does_not_resume_on_other_data(uninterrupted, train_set, val_set):
+    folder = RunFolder(uninterrupted[1])
+    other = {"train": {"resume": str(folder.path), "train_dataset": str(val_set), "epochs": 9}}
+    with pytest.raises(SettingError, match="trained on other data"):
+        train(folder.resumed_settings(other))
+
+
+def test_a_run_without_a_finished_epoch_does_not_block_its_folder(train_set, val_set, tmp_path):
+    def interrupt(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    run = settings(train_set, val_set, tmp_path / "run", model="cnn", train__epochs=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, Hooks(on_step=interrupt))
+    assert len(train(run).rows) == 1
+
+
+def test_crops_that_show_less_in_validation_are_refused_before_training(train_set, tmp_path):
+    for name in ("original", "Deepfakes"):
+        save_noise(tmp_path / "set" / "val" / name / f"{name}_0000.png", 1)
+    prepare = PrepareDatasetConfig(
+        directory=str(tmp_path / "set"), raw=True, color=True, crop_scale=1.05
+    )
+    prepare_dataset(prepare)
+    with pytest.raises(DataError, match="show less"):
+        setup(settings(train_set, dataset_folder(prepare, "val"), tmp_path / "run"))
+
+
+def test_every_process_needs_two_samples(train_set, val_set, tmp_path):
+    job = setup(settings(train_set, val_set, tmp_path, train__batch_size=4))
+    with pytest.raises(DataError, match="--batch_size 6"):
+        training._check_processes(job.config, 64, Rank(0, 3, torch.device("cpu")))
+    training._check_processes(job.config, 64, Rank(0, 2, torch.device("cpu")))

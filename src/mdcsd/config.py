@@ -26,6 +26,11 @@ def _check(condition: bool, message: str) -> None:
         raise SettingError(message)
 
 
+def _check_counts(seed: int, workers: int) -> None:
+    _check(seed >= 0, f"--seed {seed}: expected 0 or more.")
+    _check(workers >= 0, f"--workers {workers}: expected 0 or more.")
+
+
 @dataclass(frozen=True)
 class FrameSelection:
     """Which frames of a video to take; both ends count decoded frames from 0."""
@@ -83,7 +88,7 @@ class ProcessFramesConfig:
         """Refuse sizes that no crop can have."""
         _check(self.size >= 32, f"--size {self.size}: expected at least 32 pixels.")
         _check(1.0 <= self.scale <= 4.0, f"--scale {self.scale}: expected 1.0 to 4.0.")
-        _check(self.workers >= 0, f"--workers {self.workers}: expected 0 or more.")
+        _check_counts(0, self.workers)
         self.selection()
 
     def selection(self) -> FrameSelection:
@@ -124,6 +129,10 @@ class PrepareDatasetConfig:
             "alone for log-scaled DCT coefficients.",
         )
         _check(self.shard_mb > 0, f"shard_mb {self.shard_mb}: expected 1 or more.")
+        _check(
+            1.0 <= self.crop_scale <= 4.0, f"--crop_scale {self.crop_scale}: expected 1.0 to 4.0."
+        )
+        _check_counts(self.seed, self.workers)
 
     @property
     def representation(self) -> Representation:
@@ -218,6 +227,7 @@ class TrainConfig:
         _check(self.learning_rate > 0, "train.learning_rate: expected more than 0.")
         _check(self.l1 >= 0 and self.l2 >= 0, "--l1, --l2: expected 0 or more.")
         _check(self.early_stopping >= 0, "--early_stopping: expected 0 (never) or more.")
+        _check_counts(self.seed, self.workers)
         check_image_size(self.image_size)
 
 
@@ -249,6 +259,7 @@ class TestConfig:
     def __post_init__(self) -> None:
         """Refuse sizes out of range."""
         _check(self.batch_size >= 1, f"--batch_size {self.batch_size}: expected 1 or more.")
+        _check_counts(0, self.workers)
         if self.image_size is not None:
             check_image_size(self.image_size)
 

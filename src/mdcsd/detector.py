@@ -159,12 +159,16 @@ def detect(
 def find_inputs(paths: list[Path]) -> list[Path]:
     """List the pictures and videos that files and folders name, folders recursively.
 
-    A path that does not exist is kept, so that judging it reports the error in its place.
+    A path that does not exist, or a folder with nothing to judge, is kept, so that judging
+    it reports the error in its place.
     """
-    suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES
-    return [
-        file for path in paths for file in (find_media(path, suffixes) if path.is_dir() else [path])
-    ]
+    found: list[Path] = []
+    for path in paths:
+        try:
+            found += find_media(path, VIDEO_SUFFIXES | IMAGE_SUFFIXES)
+        except InputError:
+            found.append(path)
+    return found
 
 
 def iter_sampled_frames(path: Path, n_frames: int) -> Iterator[Frame]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,22 +18,21 @@ import torch
 
 from mdcsd import storage
 from mdcsd.checkpoint import Checkpoint, load_checkpoint
-from mdcsd.config import TestConfig
+from mdcsd.config import Pool, TestConfig
 from mdcsd.distributed import Rank
 from mdcsd.errors import DataError, InputError
 from mdcsd.inference import Measured, choose_device, measure
 from mdcsd.loader import Classes, FaceDataset, cut_batches, iter_batches
 from mdcsd.metrics import (
-    accuracy,
     auc,
     confusion,
-    cross_entropy,
     describe_pooling,
     equal_error_rate,
     pool_predictions,
 )
-from mdcsd.nouns import FloatArray, IntArray, Predictions
+from mdcsd.nouns import FloatArray, IntArray, Predictions, VideoKey
 from mdcsd.records import ShardSet, open_shards
+from mdcsd.sources import UNLABELLED
 
 REPORT_SCHEMA = 1
 PREDICTION_COLUMNS = (
@@ -65,9 +65,8 @@ def evaluate(config: TestConfig) -> Evaluation:
     shards = open_shards(Path(config.test_dataset))
     _check_fits(checkpoint, shards, config)
     measured = _measure(checkpoint, shards, config)
-    names = tuple(checkpoint.class_names[int(label)] for label in measured.label)
-    predictions = Predictions(tuple(measured.keys), measured.is_fake, names, measured.score)
-    report = _report(checkpoint, shards, config, measured, predictions)
+    predictions = measured.predictions()
+    report = _report(checkpoint, shards, config, measured)
     output = (
         Path(config.output) if config.output else Path(config.model).parent / f"test_{shards.name}"
     )
@@ -77,7 +76,7 @@ def evaluate(config: TestConfig) -> Evaluation:
 
 
 def to_csv(predictions: Predictions) -> str:
-    """Write predictions as CSV text, one row a face in a frame."""
+    """Write predictions as CSV text, one row a face in a frame; an unknown label is empty."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(PREDICTION_COLUMNS)
@@ -86,7 +85,7 @@ def to_csv(predictions: Predictions) -> str:
     ):
         table.writerow(
             (key.dataset, key.manipulation, key.video_id, key.frame_index, key.track_id,
-             int(label), name, repr(float(score)))
+             int(label) if label >= 0 else "", name, repr(float(score)))
         )  # fmt: skip
     return text.getvalue()
 
@@ -103,7 +102,8 @@ def _measure(checkpoint: Checkpoint, shards: ShardSet, config: TestConfig) -> Me
 def match_classes(checkpoint: Checkpoint, shards: ShardSet) -> Classes:
     """Map a data set's classes to the checkpoint's, by name.
 
-    A network of two classes takes any manipulation as its manipulated class.
+    A network of two classes takes any manipulation as its manipulated class; unlabelled
+    images have none (-1).
 
     Raises: DataError if a class with samples is unknown to a network of more classes.
     """
@@ -117,7 +117,7 @@ def match_classes(checkpoint: Checkpoint, shards: ShardSet) -> Classes:
                 f"{shards.path}: class {name} is unknown to this network "
                 f"({', '.join(checkpoint.class_names)}). Test it with a network of two classes."
             )
-        of_name[name] = int(i > 0)
+        of_name[name] = -1 if name == UNLABELLED else int(i > 0)
     return Classes(checkpoint.class_names, of_name)
 
 
@@ -140,79 +140,140 @@ def _check_fits(checkpoint: Checkpoint, shards: ShardSet, config: TestConfig) ->
         )
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Faces, or videos: what they are and what the network says of each.
+
+    `target` int64 (N,) index of the network's class, -1 unknown; `probability` (N, K).
+    """
+
+    names: list[str]
+    target: IntArray
+    score: FloatArray
+    probability: FloatArray
+
+    @property
+    def predicted(self) -> IntArray:
+        best: IntArray = self.probability.argmax(axis=1)
+        return best
+
+    def of(self, chosen: IntArray) -> _Rows:
+        """Some of the rows, by index."""
+        names = [self.names[i] for i in chosen]
+        return _Rows(names, self.target[chosen], self.score[chosen], self.probability[chosen])
+
+    def figures(self) -> dict[str, float | None]:
+        """Loss (cross-entropy of the network's classes, nats), accuracy, AUC, EER."""
+        known = np.flatnonzero(self.target >= 0)
+        rows = self if len(known) == len(self.target) else self.of(known)
+        if not len(rows.target):
+            return dict.fromkeys(("loss", "accuracy", "auc", "eer"))
+        right = rows.probability[np.arange(len(rows.target)), rows.target]
+        is_fake = (rows.target > 0).astype(np.int64)
+        return {
+            "loss": float(-np.log(np.clip(right, 1e-7, 1.0)).mean()),
+            "accuracy": float((rows.predicted == rows.target).mean()),
+            "auc": auc(is_fake, rows.score),
+            "eer": equal_error_rate(is_fake, rows.score),
+        }
+
+
 def _report(
-    checkpoint: Checkpoint,
-    shards: ShardSet,
-    config: TestConfig,
-    measured: Measured,
-    predictions: Predictions,
+    checkpoint: Checkpoint, shards: ShardSet, config: TestConfig, measured: Measured
 ) -> dict[str, Any]:
-    videos = pool_predictions(predictions, config.pool)
-    video_label = np.array([label for label, _ in videos.values()], np.int64)
-    # A video nobody can judge weighs as a coin toss; it is never dropped.
-    video_score = np.array([0.5 if s is None else s for _, s in videos.values()], np.float64)
-    n_classes = len(checkpoint.class_names)
-    predicted = _predicted(measured, n_classes)
-    overall = {
-        "loss": {"value": measured.loss, "unit": "nats"},
-        "class_accuracy": {"value": float((predicted == measured.label.numpy()).mean())},
-        **_figures("frame", predictions.label, predictions.score),
-        **_figures("video", video_label, video_score),
-    }
+    frames = _Rows(
+        measured.class_names, measured.label.numpy(), measured.score, measured.probabilities()
+    )
+    videos, n_unjudged = _pool_rows(frames, measured.predictions(), config.pool)
+    levels = {"frame": frames, "video": videos}
     return {
         "schema": REPORT_SCHEMA,
         "checkpoint_id": checkpoint.checkpoint_id,
         "dataset": shards.name,
-        "n_frames": len(predictions.keys),
-        "n_videos": len(videos),
-        "n_videos_cannot_judge": sum(score is None for _, score in videos.values()),
+        "n_frames": len(frames.names),
+        "n_videos": len(videos.names),
+        "n_videos_cannot_judge": n_unjudged,
         "pooling": describe_pooling(config.pool),
-        "overall": overall,
-        "classes": _per_class(checkpoint, measured, predicted),
-        "confusion": confusion(measured.label.numpy(), predicted, n_classes).tolist(),
+        "overall": {
+            f"{level}_{name}": entry
+            for level, rows in levels.items()
+            for name, entry in _overall(rows).items()
+        },
+        "classes": {level: _per_class(rows) for level, rows in levels.items()},
+        "confusion": {
+            level: _confusion(rows, checkpoint.class_names) for level, rows in levels.items()
+        },
     }
 
 
-def _figures(level: str, label: IntArray, score: FloatArray) -> dict[str, Any]:
-    counts = {"n_real": int((label == 0).sum()), "n_fake": int((label == 1).sum())}
-    values = {
-        "auc": auc(label, score),
-        "eer": equal_error_rate(label, score),
-        "accuracy": accuracy(label, score),
-        "log_loss": cross_entropy(label, score),
-    }
-    reason = None if min(counts.values()) else "undefined: one class only"
+def _pool_rows(frames: _Rows, predictions: Predictions, pool: Pool) -> tuple[_Rows, int]:
+    """Rows of videos: pooled scores, mean probabilities; and how many nobody can judge.
+
+    A video nobody can judge weighs as a coin toss; it is never dropped.
+    """
+    pooled = pool_predictions(predictions, pool)
+    members: dict[VideoKey, list[int]] = defaultdict(list)
+    for index, key in enumerate(predictions.keys):
+        members[key.video].append(index)
+    first = np.array([members[video][0] for video in pooled])
+    score = np.array([0.5 if s is None else s for _, s in pooled.values()], np.float64)
+    if frames.probability.shape[1] == 2:
+        probability: FloatArray = np.stack([1.0 - score, score], axis=1)
+    else:
+        probability = np.stack([frames.probability[members[v]].mean(axis=0) for v in pooled])
+    names = [frames.names[i] for i in first]
+    n_unjudged = sum(s is None for _, s in pooled.values())
+    return _Rows(names, frames.target[first], score, probability), n_unjudged
+
+
+def _overall(rows: _Rows) -> dict[str, Any]:
+    n_real, n_fake = int((rows.target == 0).sum()), int((rows.target > 0).sum())
+    why = "no labels" if n_real + n_fake == 0 else "one class only"
     return {
-        f"{level}_{name}": {"value": value, **counts, "reason": reason if value is None else None}
-        for name, value in values.items()
+        name: {
+            "value": value,
+            "n_real": n_real,
+            "n_fake": n_fake,
+            "reason": f"undefined: {why}" if value is None else None,
+        }
+        for name, value in rows.figures().items()
     }
 
 
-def _predicted(measured: Measured, n_classes: int) -> IntArray:
-    """The most probable class of each row."""
-    if n_classes == 2:
-        return (measured.score >= 0.5).astype(np.int64)
-    best: IntArray = measured.logits.argmax(1).numpy()
-    return best
-
-
-def _per_class(
-    checkpoint: Checkpoint, measured: Measured, predicted: IntArray
-) -> list[dict[str, Any]]:
-    rows = []
-    label, score = measured.label.numpy(), measured.score
-    for index, name in enumerate(checkpoint.class_names):
-        chosen = label == index
-        against_real = chosen | (label == 0)
-        is_fake = (label[against_real] > 0).astype(np.int64)
-        n = int(chosen.sum())
-        rows.append(
+def _per_class(rows: _Rows) -> list[dict[str, Any]]:
+    """Figures of each of the data's own classes; AUC and EER are against the real ones."""
+    found = []
+    names = np.array(rows.names)
+    for name in dict.fromkeys(sorted(rows.names, key=lambda each: (_target_of(rows, each), each))):
+        chosen = np.flatnonzero(names == name)
+        alone = rows.of(chosen)
+        against_real = rows.of(np.flatnonzero((names == name) | (rows.target == 0))).figures()
+        is_fake = bool((alone.target > 0).all())
+        found.append(
             {
                 "class_name": name,
-                "n_frames": n,
-                "recall": float((predicted[chosen] == index).mean()) if n else None,
-                "mean_score": float(score[chosen].mean()) if n else None,
-                "auc_against_real": auc(is_fake, score[against_real]) if index else None,
+                "n": len(chosen),
+                "recall": alone.figures()["accuracy"],
+                "loss": alone.figures()["loss"],
+                "mean_score": float(alone.score.mean()),
+                "auc": against_real["auc"] if is_fake else None,
+                "eer": against_real["eer"] if is_fake else None,
             }
         )
-    return rows
+    return found
+
+
+def _target_of(rows: _Rows, name: str) -> int:
+    return int(rows.target[rows.names.index(name)])
+
+
+def _confusion(rows: _Rows, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Counts of the data's own classes (rows) by what the network took them for (columns)."""
+    own = [row["class_name"] for row in _per_class(rows)]
+    index = np.array([own.index(name) for name in rows.names])
+    counts = confusion(index, rows.predicted, max(len(own), len(class_names)))
+    return {
+        "rows": own,
+        "columns": list(class_names),
+        "counts": counts[: len(own), : len(class_names)].tolist(),
+    }

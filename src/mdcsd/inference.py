@@ -8,22 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from mdcsd import distributed
 from mdcsd.config import Device
 from mdcsd.distributed import Rank
-from mdcsd.errors import InputError
+from mdcsd.errors import DataError, InputError
 from mdcsd.network import Network, to_score
-from mdcsd.nouns import Batch, FloatArray, FrameKey, IntArray
+from mdcsd.nouns import Batch, FloatArray, FrameKey, IntArray, Predictions
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A network's answers on a data set: logits (N, K) and class indices (N,), on the CPU."""
+    """A network's answers on a data set: logits (N, K) and class indices (N,), on the CPU.
+
+    `class_names` are the data's own; `label` is -1 where they are unknown.
+    """
 
     keys: list[FrameKey]
+    class_names: list[str]
     label: torch.Tensor
     logits: torch.Tensor
 
@@ -35,9 +40,20 @@ class Measured:
 
     @property
     def is_fake(self) -> IntArray:
-        """Labels as 0 real, 1 manipulated, int64 (N,)."""
-        labels: IntArray = (self.label > 0).long().numpy()
+        """Labels as 0 real, 1 manipulated, -1 unknown, int64 (N,)."""
+        labels: IntArray = self.label.clamp(max=1).numpy()
         return labels
+
+    def probabilities(self) -> FloatArray:
+        """Probability of each of the network's classes, float64 (N, K)."""
+        if self.logits.shape[1] == 1:
+            return np.stack([1.0 - self.score, self.score], axis=1)
+        softmax: FloatArray = self.logits.double().softmax(1).numpy()
+        return softmax
+
+    def predictions(self) -> Predictions:
+        """The same as rows of a table."""
+        return Predictions(tuple(self.keys), self.is_fake, tuple(self.class_names), self.score)
 
     @property
     def loss(self) -> float:
@@ -47,16 +63,25 @@ class Measured:
 
 @torch.no_grad()
 def measure(network: Network, batches: Iterable[Batch], rank: Rank) -> Measured:
-    """Run a network over batches and collect its answers from all processes."""
+    """Run a network over batches and collect its answers from all processes.
+
+    Raises: DataError if an answer is not a number.
+    """
     network.eval()
-    answers: list[tuple[FrameKey, int, list[float]]] = []
+    answers: list[tuple[FrameKey, str, int, list[float]]] = []
     for batch in batches:
         image, _ = to_device(batch, rank.device)
         with autocast(rank.device):
             logits = network(image).float().cpu()
-        answers += zip(batch.keys, batch.label.tolist(), logits.tolist(), strict=True)
-    keys, label, rows = zip(*distributed.gather(answers, rank), strict=True)
-    return Measured(list(keys), torch.tensor(label), torch.tensor(rows))
+        if not bool(logits.isfinite().all()):
+            raise DataError(
+                "the network answers NaN or infinity: training diverged, or the weights are "
+                "damaged. Train again with a lower train.learning_rate."
+            )
+        labels = batch.label.tolist()
+        answers += zip(batch.keys, batch.class_names, labels, logits.tolist(), strict=True)
+    keys, names, label, rows = zip(*distributed.gather(answers, rank), strict=True)
+    return Measured(list(keys), list(names), torch.tensor(label), torch.tensor(rows))
 
 
 def sample_losses(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:

@@ -21,14 +21,15 @@ from mdcsd.preprocess import PreprocessSpec, to_tensor
 from mdcsd.records import FaceRecord, ShardSet, decode_record
 from mdcsd.tfrecord import ShardReader
 
-Sample = tuple[torch.Tensor, int, FrameKey]
+Sample = tuple[torch.Tensor, int, FrameKey, str]
 
 
 @dataclass(frozen=True)
 class Classes:
     """The classes a network tells apart, and which of them a record's class is.
 
-    `of_name` maps a data set's class names to the index in `names`; index 0 is real.
+    `of_name` maps a data set's class names to the index in `names`; index 0 is real, -1
+    unknown (unlabelled).
     """
 
     names: tuple[str, ...]
@@ -57,7 +58,7 @@ class FaceDataset(Dataset[Sample]):
             image = to_tensor(record.image, record.crop_scale, self._spec)
         except DataError as error:
             raise DataError(f"{self._shards.path}: {error}") from None
-        return image, self._label(record), record.key
+        return image, self._classes.of_name[record.class_name], record.key, record.class_name
 
     def record(self, index: int) -> FaceRecord:
         """Read, verify and decode one record."""
@@ -66,19 +67,14 @@ class FaceDataset(Dataset[Sample]):
         number = index - (int(self._ends[shard - 1]) if shard else 0)
         content = reader.read(number)
         try:
-            return decode_record(content, self._shards.representation, number)
+            return decode_record(content, index, self._shards.facts)
         except RecordError as error:
             raise RecordError(f"{reader.path}: {error}") from None
 
     def labels(self) -> IntArray:
         """Every sample's class index; reads the whole data set once."""
-        return np.array([self._label(self.record(i)) for i in range(len(self))], np.int64)
-
-    def _label(self, record: FaceRecord) -> int:
-        name = record.class_name
-        if name not in self._classes.of_name:  # float_list records know numbers only
-            name = self._shards.class_names[record.label]
-        return self._classes.of_name[name]
+        of_name = self._classes.of_name
+        return np.array([of_name[self.record(i).class_name] for i in range(len(self))], np.int64)
 
 
 def epoch_order(
@@ -140,10 +136,10 @@ def iter_batches(
     loader: DataLoader[Any] = DataLoader(
         dataset, batch_sampler=mine, num_workers=workers, collate_fn=_collate
     )
-    for (image, label, keys), global_size in zip(loader, sizes, strict=True):
-        yield Batch(image, label, keys, global_size)
+    for (image, label, keys, names), global_size in zip(loader, sizes, strict=True):
+        yield Batch(image, label, keys, names, global_size)
 
 
-def _collate(samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor, tuple[FrameKey, ...]]:
-    images, labels, keys = zip(*samples, strict=True)
-    return torch.stack(images), torch.tensor(labels), tuple(keys)
+def _collate(samples: list[Sample]) -> tuple[Any, ...]:
+    images, labels, keys, names = zip(*samples, strict=True)
+    return torch.stack(images), torch.tensor(labels), keys, names

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, log_loss, roc_auc_score, roc_curve
+from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
 from mdcsd.config import Pool
 from mdcsd.nouns import FloatArray, IntArray, Predictions, VideoKey
@@ -85,13 +85,6 @@ def false_alarm_threshold(label: IntArray, score: FloatArray, rate: float) -> fl
 def accuracy(label: IntArray, score: FloatArray, threshold: float = 0.5) -> float | None:
     """Share of rows on the right side of a threshold; None without rows."""
     return float(np.mean((score >= threshold) == (label == 1))) if len(label) else None
-
-
-def cross_entropy(label: IntArray, score: FloatArray) -> float | None:
-    """Mean binary cross-entropy in nats, scores kept off 0 and 1 by 1e-7; None without rows."""
-    if not len(label):
-        return None
-    return float(log_loss(label, np.clip(score, 1e-7, 1 - 1e-7), labels=[0, 1]))
 
 
 def confusion(label: IntArray, predicted: IntArray, n_classes: int) -> IntArray:
@@ -170,4 +163,4 @@ def pool_predictions(
 
 
 def _has_both(label: IntArray) -> bool:
-    return len(np.unique(label)) == 2
+    return bool((label == 0).any() and (label == 1).any())

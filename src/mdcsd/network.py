@@ -92,6 +92,10 @@ class Network(nn.Module):
         """What goes into `standardise` for an input (B, C, S, S)."""
         return image
 
+    def head_modules(self) -> list[nn.Module]:
+        """The dense layers behind the convolutions."""
+        return [self.head]
+
     def scale_input(self, image: torch.Tensor) -> torch.Tensor:
         """Standardise coefficients; bring pixels from 0..255 to -1..1, as Xception expects."""
         return self.standardise(image) if self.standardise else image / 127.5 - 1.0
@@ -169,6 +173,10 @@ class MdCsdNetwork(Network):
         """The frequency representation of pixels (B, 3, S, S)."""
         frequencies: torch.Tensor = self.transform(image)
         return frequencies
+
+    def head_modules(self) -> list[nn.Module]:
+        """Both necks and the layer that joins them."""
+        return [self.rgb_neck, self.frequency_neck, self.head]
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(B, 3, S, S) -> (B, K)."""

@@ -178,18 +178,21 @@ class Batch:
     """What the loader hands to the network.
 
     `image` float32 (B, C, S, S), RGB, 0..255 for pixels, else DCT coefficients; `label`
-    int64 (B,), 0 real. `global_size` counts the samples of this step over all processes:
-    dividing the summed loss by it gives one process and many the same gradient.
+    int64 (B,), index of the network's class, 0 real; `class_names` are the data's own, which
+    a network of two classes does not tell apart. `global_size` counts the samples of this
+    step over all processes: dividing the summed loss by it gives one process and many the
+    same gradient.
     """
 
     image: torch.Tensor
     label: torch.Tensor
     keys: tuple[FrameKey, ...]
+    class_names: tuple[str, ...]
     global_size: int
 
     def __post_init__(self) -> None:
         """Check that images, labels and keys are of one number."""
-        sizes = (self.image.shape[0], self.label.shape[0], len(self.keys))
+        sizes = (self.image.shape[0], self.label.shape[0], len(self.keys), len(self.class_names))
         _require(len(set(sizes)) == 1, f"Batch of unequal parts: {sizes}")
         _require(self.image.ndim == 4, f"Batch.image must be (B, C, S, S): {self.image.shape}")
 
@@ -222,8 +225,8 @@ class Calibration:
 class Predictions:
     """Scores of a data set, one row per face in a frame, as columns of equal length N.
 
-    `label` int64 (N,): 0 real, 1 manipulated, whatever the manipulation; `class_names` the
-    row's own class; `score` float64 (N,), 0..1, higher is more fake.
+    `label` int64 (N,): 0 real, 1 manipulated, whatever the manipulation, -1 not known;
+    `class_names` the row's own class; `score` float64 (N,), 0..1, higher is more fake.
     """
 
     keys: tuple[FrameKey, ...]

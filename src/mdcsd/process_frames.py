@@ -158,7 +158,7 @@ def crop_faces(
 ) -> list[FaceCrop]:
     """Cut the faces out of one frame; see `iter_crops`."""
     found = finder.find(frame.rgb)[: 1 if faces == "largest" else None]
-    track_ids = tracker.update([face.box_xyxy_px for face in found])
+    track_ids = tracker.update([face.box_xyxy_px for face in found], frame.time_s)
     height, width = frame.rgb.shape[:2]
     crops = []
     for face, track_id in zip(found, track_ids, strict=True):

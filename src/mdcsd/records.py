@@ -5,7 +5,9 @@ One record = one encoded crop or its coefficients, and all that is known of its 
 
 from __future__ import annotations
 
+import hashlib
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +25,6 @@ from mdcsd.video import decode_png, encode_png
 FORMAT_VERSION = 1
 INDEX_NAME = "index.json"
 
-_PAPER_CROP_SCALE = 1.3  # float_list records do not say theirs
 
 PixelArray = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
@@ -50,11 +51,20 @@ class FaceRecord:
 
 
 @dataclass(frozen=True)
+class FloatListFacts:
+    """What the original layout (image, label, shape) leaves out; the paper's crop scale is 1.3."""
+
+    representation: Representation = "raw"
+    crop_scale: float = 1.3
+    class_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ShardSet:
     """A data set on disk: what its index.json says, or a scan of a single file.
 
     `counts` holds the number of records of each class of `class_names`; `shape` is (H, W, C)
-    of every image, None where they differ.
+    of every image, None where they differ. `fingerprint` changes with the records' bytes.
     """
 
     path: Path
@@ -66,6 +76,12 @@ class ShardSet:
     channels: int
     crop_scale: float
     shape: tuple[int, int, int] | None
+    fingerprint: str
+
+    @property
+    def facts(self) -> FloatListFacts:
+        """What float_list records of this set do not say."""
+        return FloatListFacts(self.representation, self.crop_scale, self.class_names)
 
 
 def encode_record(record: FaceRecord) -> bytes:
@@ -112,13 +128,14 @@ def encode_float_list(record: FaceRecord) -> bytes:
     )
 
 
-def decode_record(content: bytes, representation: Representation, number: int) -> FaceRecord:
+def decode_record(content: bytes, number: int, facts: FloatListFacts | None = None) -> FaceRecord:
     """Decode an Example that `encode_record` or `encode_float_list` wrote.
 
     Args:
         content: the Example's bytes.
-        representation: what a float_list record holds, which it does not say itself.
-        number: position in its file, the frame index of a float_list record.
+        number: position in its data set; of a float_list record, which has no other identity,
+            it becomes the video's name.
+        facts: what a float_list record does not say itself.
 
     Raises: RecordError if a feature is missing, or of a format version later than ours.
     """
@@ -127,7 +144,7 @@ def decode_record(content: bytes, representation: Representation, number: int) -
         shape = tuple(int(side) for side in features["shape"])
         label = int(features["label"][0])
         if "format_version" not in features:
-            return _old_record(features["image"], shape, representation, label, number)
+            return _old_record(features["image"], shape, label, number, facts or FloatListFacts())
         if int(features["format_version"][0]) > FORMAT_VERSION:
             raise RecordError(
                 f"record {number} has format version {int(features['format_version'][0])}, this "
@@ -192,13 +209,15 @@ def _our_record(features: dict[str, Any], shape: tuple[int, ...], label: int) ->
 
 
 def _old_record(
-    values: Any, shape: tuple[int, ...], representation: Representation, label: int, number: int
+    values: Any, shape: tuple[int, ...], label: int, number: int, facts: FloatListFacts
 ) -> FaceRecord:
     image = np.asarray(values, np.float32).reshape(shape)
-    if representation == "raw":
+    if facts.representation == "raw":
         image = image.round().clip(0, 255).astype(np.uint8)
-    key = FrameKey("float_list", str(label), f"record {number}", 0, number)
-    return FaceRecord(image, representation, key, label, str(label), crop_scale=_PAPER_CROP_SCALE)
+    names = facts.class_names
+    name = names[label] if label < len(names) else str(label)
+    key = FrameKey("float_list", name, f"record {number}", 0, 0)
+    return FaceRecord(image, facts.representation, key, label, name, crop_scale=facts.crop_scale)
 
 
 def _from_index(folder: Path) -> ShardSet:
@@ -209,6 +228,13 @@ def _from_index(folder: Path) -> ShardSet:
             "prepare_dataset.py, and pass the *_tf folder that it prints."
         )
     index = storage.read_json(index_path)
+    try:
+        return _described(folder, index)
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{index_path}: lacks {error}. Run prepare_dataset.py again.") from None
+
+
+def _described(folder: Path, index: dict[str, Any]) -> ShardSet:
     if index["format_version"] > FORMAT_VERSION:
         raise DataError(f"{folder}: format version {index['format_version']}. Update mdcsd.")
     for path in broken_shards(folder, index):
@@ -223,6 +249,7 @@ def _from_index(folder: Path) -> ShardSet:
         channels=index["channels"],
         crop_scale=index["crop_scale"],
         shape=None if index["shape"] is None else cast(Any, tuple(index["shape"])),
+        fingerprint=_digest(shard["sha256"] for shard in index["shards"]),
     )
 
 
@@ -235,13 +262,13 @@ def broken_shards(folder: Path, index: dict[str, Any]) -> list[Path]:
 def _from_scan(path: Path) -> ShardSet:
     """Describe a single file; a float_list file is described by the name of its folder."""
     reader = ShardReader(path)
-    guess = representation_of(path)
+    facts = FloatListFacts(representation_of(path))
     names: dict[int, str] = {}
     tally: dict[int, int] = {}
     shapes, scales = set(), set()
     record: FaceRecord | None = None
     for number in range(len(reader)):
-        record = decode_record(reader.read(number), guess, number)
+        record = decode_record(reader.read(number), number, facts)
         names[record.label] = record.class_name
         tally[record.label] = tally.get(record.label, 0) + 1
         shapes.add(cast(tuple[int, int, int], record.image.shape))
@@ -251,7 +278,7 @@ def _from_scan(path: Path) -> ShardSet:
     labels = range(max(names) + 1)
     return ShardSet(
         path=path,
-        name=path.stem,
+        name=path.resolve().parent.name if path.stem.startswith("data") else path.stem,
         shards=(path,),
         class_names=tuple(names.get(label, str(label)) for label in labels),
         counts=tuple(tally.get(label, 0) for label in labels),
@@ -259,7 +286,12 @@ def _from_scan(path: Path) -> ShardSet:
         channels=record.image.shape[2],
         crop_scale=record.crop_scale,
         shape=shapes.pop() if len(shapes) == 1 else None,
+        fingerprint=_digest([storage.sha256_of(path)]),
     )
+
+
+def _digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def representation_of(path: Path) -> Representation:

@@ -55,9 +55,10 @@ class EpochRow:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Where a run stands after its last whole epoch."""
+    """Where a run stands after its last whole epoch; `data` are its data sets' fingerprints."""
 
     rows: tuple[EpochRow, ...]
+    data: tuple[str, ...]
     network: Tensors
     optimizer: dict[int, Tensors]
 
@@ -76,9 +77,9 @@ class RunFolder:
     def begin(self, settings: Settings) -> None:
         """Write settings and environment of a new run.
 
-        Raises: SettingError if the folder already holds a run.
+        Raises: SettingError if the folder already holds a finished epoch.
         """
-        if (self.path / "settings.json").exists():
+        if self._state.exists():
             raise SettingError(
                 f"{self.path}: holds a run already. Go on with it by --resume {self.path}, or give "
                 "another --output."
@@ -115,7 +116,9 @@ class RunFolder:
         tensors = {f"network.{name}": tensor for name, tensor in state.network.items()}
         for index, parts in state.optimizer.items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in parts.items()}
-        save_tensors(tensors, {"rows": [asdict(row) for row in state.rows]}, self._state)
+        save_tensors(
+            tensors, {"rows": [asdict(row) for row in state.rows], "data": state.data}, self._state
+        )
 
     def load_state(self) -> TrainingState | None:
         """Read the state after the last whole epoch, or None before the first."""
@@ -131,7 +134,8 @@ class RunFolder:
             else:
                 index, part = rest.split(".", 1)
                 optimizer.setdefault(int(index), {})[part] = tensor
-        return TrainingState(tuple(EpochRow(**row) for row in header["rows"]), network, optimizer)
+        rows = tuple(EpochRow(**row) for row in header["rows"])
+        return TrainingState(rows, tuple(header["data"]), network, optimizer)
 
     def write_log(self, rows: tuple[EpochRow, ...]) -> None:
         """Write log.csv, and the newest row for TensorBoard."""

@@ -47,9 +47,9 @@ def _check_all_filled(entries: list[CropEntry]) -> None:
         if not all((name, split) in there for split in SPLITS):
             example = next(entry for entry in entries if entry.class_name == name)
             raise DataError(
-                f"class {name}: too few independent videos for train, val and test (files are read "
-                f"as VIDEO_FRAME.png, {example.path.name} as video {example.key.video_id}). Put the "
-                "images into train/, val/ and test/ yourself."
+                f"class {name}: too few independent videos for train, val and test (files are "
+                f"read as VIDEO_FRAME.png, {example.path.name} as video {example.key.video_id}). "
+                "Put the images into train/, val/ and test/ yourself."
             )
 
 

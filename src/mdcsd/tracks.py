@@ -14,7 +14,9 @@ from scipy.optimize import linear_sum_assignment
 
 from mdcsd.nouns import BoxXyxy
 
-_MAX_JUMP = 1.0  # centres further apart than this many face sides are two persons
+# Centres further apart than this many face sides are two persons; in a second between two
+# sampled frames somebody may move by as much again, up to the limit.
+_MAX_JUMP, _JUMP_PER_S, _JUMP_LIMIT = 1.0, 2.0, 4.0
 _MAX_MISSED = 10  # frames a track may go unseen
 
 
@@ -24,11 +26,16 @@ class Tracker:
     def __init__(self) -> None:
         """Start with nobody."""
         self._last_box: dict[int, BoxXyxy] = {}
+        self._last_s: dict[int, float] = {}
         self._missed: dict[int, int] = {}
         self._n_tracks = 0
 
-    def update(self, boxes: Sequence[BoxXyxy]) -> list[int]:
+    def update(self, boxes: Sequence[BoxXyxy], time_s: float) -> list[int]:
         """Assign the boxes of the next frame to tracks, jointly nearest (Hungarian method).
+
+        Args:
+            boxes: faces of the frame.
+            time_s: when it is shown; frames seconds apart allow for more movement.
 
         Returns: one track id a box, in the order given.
         """
@@ -38,13 +45,14 @@ class Tracker:
         if known and boxes:
             cost = np.array([[_jump(box, self._last_box[t]) for t in known] for box in boxes])
             for row, column in zip(*linear_sum_assignment(cost), strict=True):
-                if cost[row, column] <= _MAX_JUMP:
+                if cost[row, column] <= self._allowed_jump(known[column], time_s):
                     ids[row] = known[column]
         for row, box in enumerate(boxes):
             if ids[row] < 0:
                 ids[row] = self._n_tracks
                 self._n_tracks += 1
             self._last_box[ids[row]] = box
+            self._last_s[ids[row]] = time_s
             self._missed[ids[row]] = 0
         return ids
 
@@ -52,7 +60,11 @@ class Tracker:
         for track in list(self._missed):
             self._missed[track] += 1
             if self._missed[track] > _MAX_MISSED:
-                del self._missed[track], self._last_box[track]
+                del self._missed[track], self._last_box[track], self._last_s[track]
+
+    def _allowed_jump(self, track: int, time_s: float) -> float:
+        elapsed_s = time_s - self._last_s[track]
+        return min(_MAX_JUMP + _JUMP_PER_S * elapsed_s, _JUMP_LIMIT)
 
 
 def _jump(a: BoxXyxy, b: BoxXyxy) -> float:

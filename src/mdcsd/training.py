@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from mdcsd import distributed, storage
+from mdcsd import distributed
 from mdcsd.checkpoint import Checkpoint, load_state, save_checkpoint
 from mdcsd.config import Settings, TrainConfig
 from mdcsd.distributed import Rank
-from mdcsd.errors import DataError
+from mdcsd.errors import DataError, SettingError
 from mdcsd.inference import Measured, autocast, choose_device, measure, sample_losses, to_device
 from mdcsd.loader import FaceDataset, cut_batches, cut_training_batches, epoch_order, iter_batches
 from mdcsd.metrics import (
@@ -39,7 +39,7 @@ from mdcsd.metrics import (
     pool_predictions,
 )
 from mdcsd.network import Cnn, Network, build_network, load_imagenet
-from mdcsd.nouns import Calibration, FloatArray, IntArray, Predictions
+from mdcsd.nouns import Calibration, FloatArray, IntArray
 from mdcsd.optim import best_epoch, parameter_groups, plateau_learning_rate, stops_early
 from mdcsd.runs import EpochRow, RunFolder, TrainingState, environment, new_run_path
 from mdcsd.training_setup import TrainJob, setup
@@ -102,7 +102,8 @@ def fit(job: TrainJob, rank: Rank, folder: RunFolder, hooks: Hooks) -> TrainResu
     data = FaceDataset(job.train_set, job.spec, job.classes)
     val_data = FaceDataset(job.val_set, job.spec, job.classes)
     labels = data.labels() if config.balance == "sampling" else None
-    learner = _start(job, rank, data, folder.load_state() if config.resume else None)
+    _check_processes(config, len(data), rank)
+    learner = _start(job, rank, data, _resumed_state(job, folder) if config.resume else None)
     if rank.is_main:
         if not config.resume:
             folder.begin(job.settings)
@@ -193,19 +194,41 @@ def fit_standardise(network: Network, data: FaceDataset, config: TrainConfig, ra
 
 def regularisation(network: Network, job: TrainJob) -> torch.Tensor:
     """l1 x mean |w| + l2 x mean w^2, summed over kernels: all of cnn's, others' head's."""
-    module = network if isinstance(network, Cnn) else network.head
-    kernels = [weight for weight in module.parameters() if weight.ndim > 1]
+    modules = [network] if isinstance(network, Cnn) else network.head_modules()
+    kernels = [weight for each in modules for weight in each.parameters() if weight.ndim > 1]
     total = torch.zeros((), device=kernels[0].device)
     for kernel in kernels:
         total = total + job.l1 * kernel.abs().mean() + job.l2 * kernel.square().mean()
     return total
 
 
+def _check_processes(config: TrainConfig, n_samples: int, rank: Rank) -> None:
+    """Each process needs two samples of every batch: batch normalisation, and equal steps."""
+    smallest = min(config.batch_size, n_samples)
+    if smallest < 2 * rank.count:
+        raise DataError(
+            f"batches of {smallest} samples for {rank.count} process(es): each needs two at least. "
+            f"Give --batch_size {2 * rank.count} or more, or fewer processes."
+        )
+
+
+def _resumed_state(job: TrainJob, folder: RunFolder) -> TrainingState | None:
+    """What an interrupted run left, if the data are still the same."""
+    state = folder.load_state()
+    if state and state.data != job.data:
+        raise SettingError(
+            f"{folder.path}: was trained on other data than {job.train_set.path} and "
+            f"{job.val_set.path} hold now. Start a new run."
+        )
+    return state
+
+
 def _start(job: TrainJob, rank: Rank, data: FaceDataset, state: TrainingState | None) -> Learner:
     """Build network and optimizer, anew or as an interrupted run left them."""
     torch.manual_seed(job.config.seed)
     network = build_network(job.network, job.spec, len(job.classes.names))
-    load_imagenet(network, job.network)
+    if state is None:
+        load_imagenet(network, job.network)
     network.to(rank.device)
     network.to(memory_format=torch.channels_last)
     if state:
@@ -280,11 +303,10 @@ def _keep(
     save_checkpoint(checkpoint, folder.last)
     folder.write_log(rows)
     adam = {i: dict(parts) for i, parts in learner.optimizer.state_dict()["state"].items()}
-    folder.save_state(TrainingState(rows, checkpoint.state_dict, adam))
+    folder.save_state(TrainingState(rows, job.data, checkpoint.state_dict, adam))
 
 
 def _checkpoint(job: TrainJob, network: Network, row: EpochRow, measured: Measured) -> Checkpoint:
-    pretrained = job.network.pretrained_file
     return Checkpoint(
         network=job.network,
         preprocess=job.spec,
@@ -301,7 +323,7 @@ def _checkpoint(job: TrainJob, network: Network, row: EpochRow, measured: Measur
             "train_counts": dict(zip(job.classes.names, job.class_counts, strict=True)),
             "seed": job.config.seed,
             "epoch": asdict(row),
-            "pretrained_sha256": storage.sha256_of(Path(pretrained)) if pretrained else None,
+            "pretrained_sha256": job.pretrained_sha256,
         },
     )
 
@@ -312,9 +334,8 @@ def _calibration(job: TrainJob, measured: Measured) -> Calibration:
     Fitted on videos, pooled as verdicts are, because a verdict is about a video; on faces
     where pooling leaves a class empty.
     """
-    names = tuple(job.classes.names[int(label)] for label in measured.label)
-    rows = Predictions(tuple(measured.keys), measured.is_fake, names, measured.score)
-    pooled = [pair for pair in pool_predictions(rows, "track").values() if pair[1] is not None]
+    videos = pool_predictions(measured.predictions(), "track").values()
+    pooled = [pair for pair in videos if pair[1] is not None]
     label: IntArray = np.array([each for each, _ in pooled], np.int64)
     score: FloatArray = np.array([each for _, each in pooled], np.float64)
     unit = "videos"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from mdcsd import storage
 from mdcsd.config import NetworkConfig, Settings, TrainConfig
 from mdcsd.errors import DataError, InputError
 from mdcsd.loader import Classes
@@ -29,6 +30,12 @@ class TrainJob:
     l1: float
     l2: float
     settings: Settings
+    pretrained_sha256: str | None
+
+    @property
+    def data(self) -> tuple[str, str]:
+        """What tells the training and validation records from others."""
+        return self.train_set.fingerprint, self.val_set.fingerprint
 
 
 def setup(settings: Settings) -> TrainJob:
@@ -63,6 +70,7 @@ def setup(settings: Settings) -> TrainJob:
         l1=config.l1 if on_cnn or "train.l1" in given else 0.0,
         l2=config.l2 if on_cnn or "train.l2" in given else 0.0,
         settings=settings,
+        pretrained_sha256=_sha256_if_given(settings.network.pretrained_file),
     )
     _check_alike(train_set, val_set)
     with torch.device("meta"):
@@ -125,10 +133,23 @@ def _choose_spec(shards: ShardSet, config: TrainConfig, size_given: bool) -> Pre
 
 
 def _check_alike(train_set: ShardSet, val_set: ShardSet) -> None:
-    for what in ("representation", "channels"):
+    pixels = train_set.representation == "raw"
+    for what in ("representation", "channels", *(() if pixels else ("shape", "crop_scale"))):
         here, there = getattr(train_set, what), getattr(val_set, what)
         if here != there:
             raise DataError(
                 f"{val_set.path}: {what} {there}, the training set has {here}. Prepare both with "
                 "the same flags."
             )
+    if val_set.crop_scale < train_set.crop_scale:
+        raise DataError(
+            f"{val_set.path}: crops of scale {val_set.crop_scale:g} show less than those of the "
+            f"training set ({train_set.crop_scale:g}). Cut them with --scale "
+            f"{train_set.crop_scale:g}."
+        )
+
+
+def _sha256_if_given(path: str | None) -> str | None:
+    if path is None or not Path(path).is_file():
+        return None
+    return storage.sha256_of(Path(path))

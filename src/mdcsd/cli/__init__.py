@@ -6,7 +6,6 @@ Exit codes: 0 done; 2 some input could not be read or used; 1 our fault; 130 int
 
 from __future__ import annotations
 
-import errno
 import sys
 import traceback
 
@@ -17,7 +16,6 @@ from mdcsd.errors import MdcsdError
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _INTERRUPTED = 130
-_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG}
 
 
 def _app(help_text: str) -> typer.Typer:
@@ -85,12 +83,10 @@ def main(arguments: list[str] | None = None, program: str = "mdcsd") -> None:
         if leaving.code == _INTERRUPTED:
             print("interrupted: what was finished is kept", file=sys.stderr)
         raise
-    except OSError as error:
-        if error.errno not in _DISK_ERRNOS:
-            raise
+    except OSError as error:  # the machine's or the user's files', not ours
         print(
-            f"error: {error.filename or 'a file'}: {error.strerror}. Free space, or choose a "
-            "folder that you may use.",
+            f"error: {error.filename or 'a file'}: {error.strerror or error}. Check the path, the "
+            "space left, and whether you may use it.",
             file=sys.stderr,
         )
         sys.exit(2)
@@ -101,10 +97,11 @@ def main(arguments: list[str] | None = None, program: str = "mdcsd") -> None:
 
 
 def join_brackets(words: list[str]) -> list[str]:
-    """Join `[128, 128, 3]`, which a shell cuts into three words, into one again."""
+    """Join `--image_size [128, 128, 3]`, which a shell cuts into four words, into two again."""
     joined: list[str] = []
     for word in words:
-        if joined and joined[-1].startswith("[") and not joined[-1].endswith("]"):
+        inside = joined[-2:-1] == ["--image_size"] and joined[-1].startswith("[")
+        if inside and not joined[-1].endswith("]"):
             joined[-1] += word
         else:
             joined.append(word)

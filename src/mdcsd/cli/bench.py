@@ -20,7 +20,7 @@ app = typer.Typer(
 @app.command()
 def faces(
     video: Annotated[Path, typer.Argument(help="A clip with a face; scaled to 1080p H.264.")],
-    frames: Annotated[int, typer.Option("--frames", help="Frames of the 1080p clip.")] = 150,
+    frames: Annotated[int, typer.Option("--frames", min=1, help="Frames of the clip.")] = 150,
     loop_s: Annotated[
         float, typer.Option("--loop", help="Seconds to loop the clip to, for peak memory.")
     ] = 600.0,
@@ -33,7 +33,7 @@ def faces(
 
 @app.command()
 def start(
-    runs: Annotated[int, typer.Option("--runs", help="Runs of each command.")] = 5,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Runs of each command.")] = 5,
 ) -> None:
     """Time from start to help text, in fresh processes."""
     from mdcsd.bench import bench_start

@@ -78,6 +78,8 @@ def progress_bar(description: str) -> Iterator[Callable[..., None]]:
         task = bar.add_task(description, total=None)
 
         def update(done: int, total: int, text: str = description) -> None:
+            if text != bar.tasks[0].description:
+                bar.reset(task)  # the time left is of this stage, not of the one before
             bar.update(task, completed=done, total=total, description=text)
 
         yield update
@@ -94,4 +96,6 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(soft_wrap=True, highlight=False).print(table)
+    terminal = Console(highlight=False)
+    wide = terminal if terminal.is_terminal else Console(width=200, highlight=False)
+    wide.print(table)

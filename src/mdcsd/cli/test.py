@@ -63,33 +63,38 @@ def test(
 
 def _print(report: dict[str, Any]) -> None:
     overall = report["overall"]
-
-    def figure(name: str) -> str:
-        value = overall[name]["value"]
-        return f"{value:.4f}" if value is not None else overall[name]["reason"]
-
     print_table(
-        f"{report['dataset']}, checkpoint {report['checkpoint_id']}, loss {figure('loss')}, "
-        f"class accuracy {figure('class_accuracy')}",
-        ["level", "n", "AUC", "EER", "accuracy", "log loss"],
+        f"{report['dataset']}, checkpoint {report['checkpoint_id']}",
+        ["level", "n", "loss", "accuracy", "AUC", "EER"],
         [
             [level, str(report[f"n_{level}s"]),
-             *(figure(f"{level}_{name}") for name in ("auc", "eer", "accuracy", "log_loss"))]
+             *(_number(overall[f"{level}_{name}"]["value"])
+               for name in ("loss", "accuracy", "auc", "eer"))]
             for level in ("frame", "video")
         ],
     )  # fmt: skip
+    for reason in sorted({entry["reason"] for entry in overall.values() if entry["reason"]}):
+        print(f"- : {reason}")
+    for level in ("frame", "video"):
+        _print_classes(level, report["classes"][level], report["confusion"][level])
     if report["n_videos_cannot_judge"]:
         print(f"{report['n_videos_cannot_judge']} video(s) cannot be judged and count as .5")
-    names = [row["class_name"] for row in report["classes"]]
-    rows = [
-        [row["class_name"], str(row["n_frames"]),
-         *(_number(row[name]) for name in ("recall", "mean_score", "auc_against_real")),
-         *(str(count) for count in counts)]
-        for row, counts in zip(report["classes"], report["confusion"], strict=True)
-    ]  # fmt: skip
-    columns = ["class", "n", "recall", "mean score", "AUC", *(f"-> {name}" for name in names)]
-    print_table("By class (frames), and what they were taken for", columns, rows)
     print(f"video score: {report['pooling']}")
+
+
+def _print_classes(level: str, rows: list[dict[str, Any]], confusion: dict[str, Any]) -> None:
+    figures = ("recall", "loss", "mean_score", "auc", "eer")
+    print_table(
+        f"By class, {level}s (AUC and EER against the real ones)",
+        ["class", "n", "recall", "loss", "mean score", "AUC", "EER"],
+        [[row["class_name"], str(row["n"]), *(_number(row[f]) for f in figures)] for row in rows],
+    )
+    columns = [f"{i} {name}" for i, name in enumerate(confusion["columns"])]
+    counts = [
+        [name, *map(str, row)]
+        for name, row in zip(confusion["rows"], confusion["counts"], strict=True)
+    ]
+    print_table(f"Taken for, {level}s", ["class", *columns], counts)
 
 
 def _number(value: float | None) -> str:
