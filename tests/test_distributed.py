@@ -59,31 +59,39 @@ def run(n_processes: int, given: dict, folder: Path) -> list[dict]:
     return [json.loads((folder / f"report.{rank}").read_text()) for rank in range(n_processes)]
 
 
-def test_two_processes_end_as_one(train_set, val_set, tmp_path):
-    def given(name: str) -> dict:
-        return {
-            "network": {"name": "cnn"},
-            "train": {
-                "train_dataset": str(train_set), "val_dataset": str(val_set), "epochs": 2,
-                "image_size": [48, 48, 3], "batch_size": 14, "output": str(tmp_path / name / "run"),
-                "device": "cpu", "learning_rate": 1e-3,
-            },
-        }  # fmt: skip
+def given(name: str, train_set: Path, val_set: Path, folder: Path, epochs: int) -> dict:
+    return {
+        "network": {"name": name, "backbone": "efficientnet_lite0"},
+        "train": {
+            "train_dataset": str(train_set), "val_dataset": str(val_set), "epochs": epochs,
+            "image_size": [48, 48, 3], "batch_size": 14, "output": str(folder / "run"),
+            "device": "cpu", "learning_rate": 1e-3,
+        },
+    }  # fmt: skip
 
+
+def check_two(reports: list[dict], epochs: int) -> None:
+    first, second = reports
+    assert first["weights"] == second["weights"]
+    assert first["losses"] == second["losses"] and first["val"] == second["val"]
+    for epoch in range(epochs):
+        seen: list[str] = []
+        for report in reports:
+            n = len(report["seen"]) // epochs
+            seen += report["seen"][epoch * n : (epoch + 1) * n]
+        assert len(seen) == len(set(seen)) == 64  # 64 samples, batches of 14: none twice, none lost
+
+
+def test_two_processes_end_with_equal_weights(train_set, val_set, tmp_path):
+    check_two(run(2, given("mdcsd", train_set, val_set, tmp_path, 1), tmp_path), 1)
+
+
+def test_two_processes_take_the_steps_of_one(train_set, val_set, tmp_path):
+    """Of a network without batch normalisation, whose statistics each process keeps for itself."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    first, second = run(2, given("two"), tmp_path / "two")
-    assert first["weights"] == second["weights"]
-    per_epoch = [len(report["seen"]) // 2 for report in (first, second)]
-    for epoch in range(2):
-        here = [
-            key
-            for report, n in zip((first, second), per_epoch, strict=True)
-            for key in report["seen"][epoch * n : (epoch + 1) * n]
-        ]
-        assert len(here) == len(set(here)) == 64  # 64 samples, batches of 14: none twice, none lost
-    assert first["losses"] == second["losses"] and first["val"] == second["val"]
-
-    (alone,) = run(1, given("one"), tmp_path / "one")
+    two = run(2, given("cnn", train_set, val_set, tmp_path / "two", 2), tmp_path / "two")
+    check_two(two, 2)
+    (one,) = run(1, given("cnn", train_set, val_set, tmp_path / "one", 2), tmp_path / "one")
     for name in ("losses", "val"):
-        assert all(abs(a - b) < 1e-4 for a, b in zip(alone[name], first[name], strict=True))
+        assert all(abs(a - b) < 1e-4 for a, b in zip(one[name], two[0][name], strict=True))

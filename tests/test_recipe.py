@@ -84,4 +84,5 @@ def test_every_setting_is_read_somewhere():
         if section.name == "given":
             continue
         for each in fields(getattr(Settings(), section.name)):
-            assert re.search(rf"\.{each.name}\b", text), f"{section.name}.{each.name}"
+            owner = rf"(config|network|self|{section.name})"
+            assert re.search(rf"\b{owner}\.{each.name}\b", text), f"{section.name}.{each.name}"

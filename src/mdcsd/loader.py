@@ -1,8 +1,8 @@
 """Shards -> batches: every sample once an epoch, over any number of processes.
 
 The order of an epoch depends on seed and epoch alone. A batch of `batch_size` samples is
-cut into one part a process, so one process and many take the same steps; nothing is padded,
-so nothing is counted twice.
+cut into one part a process, so one process and many take the same steps (batch-norm
+statistics apart); nothing is padded, so nothing is counted twice.
 """
 
 from __future__ import annotations

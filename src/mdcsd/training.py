@@ -5,8 +5,8 @@ Two on one machine:     torchrun --nproc-per-node 2 -m mdcsd train mdcsd TRAIN V
 Going on:               mdcsd train --resume runs/mdcsd-20261123-120000
 
 `batch_size` counts samples over all processes, so the number of processes changes speed,
-not the steps. Each epoch draws its random numbers from (seed, epoch, process) alone, so a
-resumed run has the numbers of an uninterrupted one.
+not the steps (batch-norm statistics apart). Each epoch draws its random numbers from (seed,
+epoch, process) alone, so a resumed run has the numbers of an uninterrupted one.
 
 Source: Adam, ReduceLROnPlateau and early stopping as in the code of Agarwal et al., FG 2021.
 """

@@ -41,9 +41,7 @@ def process_frames(
         int | None,
         typer.Option("--frames", help="So many frames, spaced evenly.", show_default="all"),
     ] = None,
-    every: Annotated[
-        float | None, typer.Option("--every", help="One frame each so many seconds.")
-    ] = None,
+    every: Annotated[float | None, typer.Option("--every", help="One frame a period, s.")] = None,
     faces: Annotated[
         str | None,
         typer.Option("--faces", help="largest or all of a frame.", show_default="largest"),

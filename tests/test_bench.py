@@ -1,0 +1,22 @@
+"""The benchmarks run and count; no time is asserted, machines are noisy."""
+
+from __future__ import annotations
+
+import pytest
+
+from mdcsd.bench import as_rows, bench_faces, bench_start
+
+
+def test_start_is_timed_against_nothing():
+    seconds = bench_start(n_runs=1)
+    assert list(seconds) == ["python -c pass", "import mdcsd", "mdcsd --help"]
+    assert all(value > 0 for value in seconds.values())
+
+
+def test_faces_are_counted_on_both_sides(clip):
+    pytest.importorskip("dlib")
+    figures = bench_faces(clip, n_frames=3, loop_s=1.0)
+    assert figures.n_frames == figures.ours_faces == 3
+    assert 0 <= figures.dlib_faces <= 3
+    assert figures.ours_crops_per_s > 0 and figures.peak_mb > 50
+    assert "1920x1080" in dict(map(tuple, as_rows(figures)))["clip"]
