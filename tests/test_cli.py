@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -251,12 +252,28 @@ def test_a_full_disk_is_one_line(clip, tmp_path):
     assert not list((tmp_path / "out").rglob("*.png"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_no_write_permission_is_one_line(clip, tmp_path, capsys):
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0o500)
-    said = refused(capsys, "process-frames", "--video_path", clip, "--output", locked / "out")
-    assert "cannot be written" in said
+def test_no_write_permission_is_one_line(clip):
+    """Root may write everywhere, so as root the command runs as nobody."""
+    program = (
+        "import os, sys\n"
+        "from mdcsd.cli import main\n"
+        "try: main(['process-frames', '--video_path', '/nowhere'])  # loads every module\n"
+        "except SystemExit: pass\n"
+        "if os.geteuid() == 0: os.seteuid(65534)\n"
+        "main(sys.argv[1:])\n"
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copy(clip, folder / "clip.mp4")
+        (folder / "locked").mkdir(mode=0o555)
+        words = ["process-frames", "--video_path", str(folder / "clip.mp4"), "--output",
+                 str(folder / "locked" / "out")]  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", program, *words], capture_output=True, text=True
+        )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "/locked/out: cannot be written (Permission denied)." in done.stderr.splitlines()[-1]
 
 
 def test_version(capsys):
