@@ -7,6 +7,7 @@ invariant is a bug of the room that made the noun, so it raises `InternalError`.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -23,6 +24,8 @@ RgbArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
 BoxXyxy = tuple[float, float, float, float]
+Progress = Callable[[int, int], None]
+"""Called with (done, in all) as work goes on."""
 VerdictWord = Literal["likely_real", "uncertain", "likely_manipulated", "cannot_judge"]
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from mdcsd import storage
 from mdcsd.config import PrepareDatasetConfig
 from mdcsd.errors import DataError, InputError, MediaError
-from mdcsd.nouns import CropEntry, FrameKey
+from mdcsd.nouns import CropEntry, FrameKey, Progress
 from mdcsd.records import (
     FORMAT_VERSION,
     INDEX_NAME,
@@ -39,8 +39,6 @@ from mdcsd.sources import SPLITS, UNLABELLED, read_crop_folder
 from mdcsd.splits import assign_splits, check_no_leak
 from mdcsd.tfrecord import ShardWriter
 from mdcsd.video import read_image
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -201,7 +199,6 @@ class _SplitJob:
     def _write_shard(self, notes: list[dict[str, Any]], progress: Callable[[int], None]) -> None:
         """Fill the next shard, and note it; a last one of unreadable images is no shard."""
         number, start = len(notes), notes[-1]["next_entry"] if notes else 0
-        limit = self.config.shard_mb * 1_000_000
         counts: Counter[str] = Counter()
         shapes = {tuple(shape) for note in notes for shape in note["shapes"]}
         videos: set[str] = set()
@@ -220,7 +217,7 @@ class _SplitJob:
                     videos.add("/".join(entry.key))
                 position += 1
                 progress(position)
-                if writer.n_bytes >= limit:
+                if writer.n_bytes >= self.config.shard_mb * 1_000_000:
                     break
         if not counts:
             self._shard(number).unlink()
@@ -235,7 +232,7 @@ class _SplitJob:
         note = {
             "fingerprint": self.fingerprint,
             "next_entry": position,
-            "counts": dict(counts),
+            "counts": counts,
             "shapes": sorted(shapes),
             "videos": sorted(videos),
             "failed": failed,

@@ -21,7 +21,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -33,7 +33,7 @@ from mdcsd import storage
 from mdcsd.config import FrameSelection, ProcessFramesConfig
 from mdcsd.errors import DataError, InputError, MediaError
 from mdcsd.faces import FaceFinder, crop_square, cut_crop
-from mdcsd.nouns import BoxXyxy, FaceCrop, Frame
+from mdcsd.nouns import BoxXyxy, FaceCrop, Frame, Progress
 from mdcsd.tracks import Tracker
 from mdcsd.video import VIDEO_SUFFIXES, encode_png, find_media, iter_frames
 
@@ -42,8 +42,6 @@ FACES_CSV_COLUMNS = (
 )  # fmt: skip
 
 _JOURNAL = ".process_frames"
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
