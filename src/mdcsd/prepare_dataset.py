@@ -223,11 +223,7 @@ class _SplitJob:
             self._shard(number).unlink()
             if not notes:
                 raise DataError(f"{self.config.directory}: no image can be read: {failed[0]}")
-            notes[-1] = {
-                **notes[-1],
-                "next_entry": position,
-                "failed": notes[-1]["failed"] + failed,
-            }
+            notes[-1].update(next_entry=position, failed=notes[-1]["failed"] + failed)
             return
         note = {
             "fingerprint": self.fingerprint,
