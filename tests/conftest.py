@@ -39,7 +39,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory):
 
     folder = tmp_path_factory.mktemp("demo")
     said: list[str] = []
-    result = run_demo(folder, say=said.append, size=DemoSize(n_pairs=3, n_frames=16, epochs=14))
+    result = run_demo(folder, say=said.append, size=DemoSize(n_pairs=4, n_frames=16, epochs=10))
     return result, folder, said
 
 

@@ -52,12 +52,12 @@ def test_the_papers_scripts_from_video_to_test(demo, tmp_path):
         "--start_frame", 2, "--end_frame", 8, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "72 frames, 0 without a face, 72 crops" in done.stdout
+    assert "96 frames, 0 without a face, 96 crops" in done.stdout
     assert (tmp_path / "faces" / "original" / "000_0002.png").is_file()
 
     done = script("prepare_dataset.py", "--raw", "--color", "faces", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"0\s+original\s+12\s+12\s+12", done.stdout)
+    assert re.search(r"0\s+original\s+24\s+12\s+12", done.stdout)
     assert "faces_color_raw_train_tf" in done.stdout
 
     done = script(

@@ -64,7 +64,7 @@ def given(name: str, train_set: Path, val_set: Path, folder: Path, epochs: int) 
         "network": {"name": name, "backbone": "efficientnet_lite0"},
         "train": {
             "train_dataset": str(train_set), "val_dataset": str(val_set), "epochs": epochs,
-            "image_size": [48, 48, 3], "batch_size": 14, "output": str(folder / "run"),
+            "image_size": [48, 48, 3], "batch_size": 12, "output": str(folder / "run"),
             "device": "cpu", "learning_rate": 1e-3,
         },
     }  # fmt: skip
@@ -79,7 +79,7 @@ def check_two(reports: list[dict], epochs: int) -> None:
         for report in reports:
             n = len(report["seen"]) // epochs
             seen += report["seen"][epoch * n : (epoch + 1) * n]
-        assert len(seen) == len(set(seen)) == 64  # 64 samples, batches of 14: none twice, none lost
+        assert len(seen) == len(set(seen)) == 128  # in batches of 12: none twice, none lost
 
 
 def test_two_processes_end_with_equal_weights(train_set, val_set, tmp_path):

@@ -58,7 +58,7 @@ def test_batches_carry_identity_and_values(train_set):
     data = FaceDataset(open_shards(train_set), SPEC, CLASSES)
     batches = list(iter_batches(data, cut_batches(range(len(data)), 10, 1), 0, workers=0))
     keys = [key for batch in batches for key in batch.keys]
-    assert len(keys) == len(set(keys)) == len(data) == 64
+    assert len(keys) == len(set(keys)) == len(data) == 128
     assert {key.manipulation for key in keys} == {"original", "Deepfakes"}
     first = batches[0]
     assert first.image.shape == (10, 3, 64, 64) and first.image.max() > 100

@@ -106,7 +106,7 @@ def test_the_run_folder_tells_everything(uninterrupted):
     best = load_checkpoint(output / "best.safetensors")
     losses = [row.val_loss for row in result.rows]
     assert best.provenance["epoch"]["val_loss"] == min(losses)
-    assert best.provenance["train_counts"] == {"original": 32, "Deepfakes": 32}
+    assert best.provenance["train_counts"] == {"original": 64, "Deepfakes": 64}
     assert "2 real, 2 manipulated videos" in best.calibration.fitted_on
 
 

@@ -235,6 +235,13 @@ def test_gif_is_a_video(tmp_path):
     assert len(list(iter_frames(path, FrameSelection()))) == 8
 
 
+def test_the_same_frames_give_the_same_bytes(portrait, tmp_path):
+    for name in ("one.mp4", "two.mp4"):
+        shifted = (np.roll(portrait, 3 * index, axis=1) for index in range(12))
+        write_video(tmp_path / name, shifted, 25)
+    assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
+
+
 def test_looped_video_is_as_long_as_asked(numbered, tmp_path):
     loop_video(numbered, tmp_path / "long.mp4", min_duration_s=9.0)
     frames = list(iter_frames(tmp_path / "long.mp4", FrameSelection()))

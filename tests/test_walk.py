@@ -8,9 +8,9 @@ from mdcsd.video import read_image
 
 def test_from_clips_to_verdicts(demo):
     result, folder, said = demo
-    assert len(list((folder / "clips" / "original").glob("*.mp4"))) == 6
-    assert len(list((folder / "clips" / "Deepfakes").glob("*.mp4"))) == 6
-    assert len(list((folder / "crops").rglob("*.png"))) == 12 * 16
+    assert len(list((folder / "clips" / "original").glob("*.mp4"))) == 8
+    assert len(list((folder / "clips" / "Deepfakes").glob("*.mp4"))) == 8
+    assert len(list((folder / "crops").rglob("*.png"))) == 16 * 16
     assert load_checkpoint(result.checkpoint).class_names == ("original", "Deepfakes")
     assert result.evaluation.report["overall"]["frame_auc"]["value"] > 0.9
     real, fake = result.verdicts

@@ -151,12 +151,17 @@ def decode_png(content: bytes, channels: int) -> RgbArray:
 
 
 def write_video(path: Path, frames: Iterable[RgbArray], fps: int, crf: int = 23) -> None:
-    """Encode uint8 (H, W, 3) RGB frames of one even size as H.264 in the container of the name."""
+    """Encode uint8 (H, W, 3) RGB frames of one even size as H.264 in the container of the name.
+
+    The same frames give the same bytes: x264's macroblock tree and adaptive quantisation,
+    with which they differ from run to run on some CPUs, are off.
+    """
+    options = {"crf": str(crf), "x264-params": "mbtree=0:aq-mode=0"}
     with av.open(str(path), "w") as container:
         stream: Any = None
         for rgb in frames:
             if stream is None:
-                stream = container.add_stream("libx264", rate=fps, options={"crf": str(crf)})
+                stream = container.add_stream("libx264", rate=fps, options=options)
                 stream.height, stream.width = rgb.shape[:2]
                 stream.pix_fmt = "yuv420p"
             container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
@@ -258,11 +263,9 @@ class _Damage:
         missing_s = claimed_s - self.end_s
         is_cut = missing_s > max(_TOLERATED_LOSS * claimed_s, 3.0 / self.info.fps)
         if is_cut or self.n_corrupt > max(2, _TOLERATED_LOSS * self.n_frames):
-            what = (
-                f"the picture ends at {self.end_s:.1f} of {claimed_s:.1f} s"
-                if is_cut
-                else (f"only {n_good} of {self.n_frames} frames can be decoded")
-            )
+            what = f"only {n_good} of {self.n_frames} frames can be decoded"
+            if is_cut:
+                what = f"the picture ends at {self.end_s:.1f} of {claimed_s:.1f} s"
             raise MediaError(
                 f"{name}: {what}: the file is cut off or damaged. Copy it again, or save the "
                 f"readable part with: ffmpeg -err_detect ignore_err -i {name.name} readable.mp4"
