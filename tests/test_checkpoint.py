@@ -23,7 +23,7 @@ def checkpoint(name="mdcsd", **settings) -> Checkpoint:
     torch.manual_seed(0)
     network = build_network(config, SPEC, 2)
     return Checkpoint(
-        config, SPEC, ("original", "Deepfakes"), Calibration(0.2, 0.7, "a test"),
+        config, SPEC, ("original", "Deepfakes"), Calibration(0.2, 0.7, 0.8, 1.5, "a test"),
         {k: v.clone() for k, v in network.state_dict().items()}, {"seed": 0},
     )  # fmt: skip
 

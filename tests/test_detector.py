@@ -45,7 +45,7 @@ def test_a_verdict_is_complete(detector, clip):
 
 def test_detect_scores_as_test_does(demo, detector, test_set, tmp_path):
     """The same frames through crops, records and loader, or straight from the file."""
-    from mdcsd.config import TestConfig
+    from mdcsd.judging_config import TestConfig
 
     evaluation = evaluate(
         TestConfig(model=str(demo[0].checkpoint), test_dataset=str(test_set), output=str(tmp_path))
@@ -96,7 +96,7 @@ def test_thresholds_decide_the_word(demo, clip, tmp_path):
     for low, high, word in ((0.0, 0.0, "likely_manipulated"), (0.0, 1.0, "uncertain"),
                             (1.0, 1.0, "likely_real")):  # fmt: skip
         path = tmp_path / f"{word}.safetensors"
-        save_checkpoint(replace(checkpoint, calibration=Calibration(low, high, "by hand")), path)
+        save_checkpoint(replace(checkpoint, calibration=Calibration(low, high, 1.0, 1.0, "by hand")), path)
         assert Detector(path).judge(clip, n_frames=5).verdict == word
 
 

@@ -17,7 +17,7 @@ seen, original = [], loader.iter_batches
 def recording(data, batches, process, workers):
     for batch in original(data, batches, process, workers):
         if torch.is_grad_enabled() and training_now:
-            seen.extend("/".join(map(str, key)) for key in batch.keys)
+            seen.extend("/".join(map(str, key)) for key in (origin.key for origin in batch.origins))
         yield batch
 training.iter_batches = recording
 training_now = False

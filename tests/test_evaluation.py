@@ -12,9 +12,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from mdcsd.checkpoint import load_checkpoint
-from mdcsd.config import PrepareDatasetConfig, TestConfig
+from mdcsd.config import PrepareDatasetConfig
 from mdcsd.errors import CheckpointError, DataError, InputError
 from mdcsd.evaluation import evaluate, match_classes
+from mdcsd.judging_config import TestConfig
 from mdcsd.prepare_dataset import dataset_folder, prepare_dataset
 from mdcsd.records import open_shards
 

@@ -14,14 +14,19 @@ PACKAGE = Path(mdcsd.__file__).parent
 
 # Rooms in the order in which data flows; each imports only those above it.
 ROOMS = (
-    "errors", "nouns", "config", "recipe", "storage",
-    "video", "faces", "tracks", "process_frames",
-    "representation", "sources", "splits", "tfrecord", "records", "prepare_dataset",
+    "errors", "nouns", "config", "judging_config", "settings", "recipe", "storage", "catalogue",
+    "video", "faces", "tracks", "masks", "face_crops", "process_frames",
+    "representation", "crops", "source_scan", "source_lists", "source_layouts",
+    "sources", "splits", "datasets", "tfrecord", "records",
+    "prepare_dataset",
     "preprocess", "loader",
     "frequency", "backbones", "network", "checkpoint",
-    "metrics", "optim", "distributed", "inference", "runs", "training_setup", "training",
-    "evaluation",
-    "detector", "bench", "demo",
+    "metrics", "bootstrap", "optim", "distributed", "inference", "calibration", "runs",
+    "training_setup", "training",
+    "detector", "perturb", "video_scores", "predictions", "evaluation_report", "class_figures",
+    "evaluation", "plots", "evaluation_page", "reproduce", "reproduce_estimate",
+    "reproduce_table",
+    "bench", "demo",
     "cli", "__main__",
 )  # fmt: skip
 

@@ -57,12 +57,12 @@ def test_balanced_sampling_draws_classes_equally():
 def test_batches_carry_identity_and_values(train_set):
     data = FaceDataset(open_shards(train_set), SPEC, CLASSES)
     batches = list(iter_batches(data, cut_batches(range(len(data)), 10, 1), 0, workers=0))
-    keys = [key for batch in batches for key in batch.keys]
+    keys = [key for batch in batches for key in (origin.key for origin in batch.origins)]
     assert len(keys) == len(set(keys)) == len(data) == 128
     assert {key.manipulation for key in keys} == {"original", "Deepfakes"}
     first = batches[0]
     assert first.image.shape == (10, 3, 64, 64) and first.image.max() > 100
-    for key, label in zip(first.keys, first.label.tolist(), strict=True):
+    for key, label in zip((origin.key for origin in first.origins), first.label.tolist(), strict=True):
         assert label == int(key.manipulation == "Deepfakes")
     assert data.labels().tolist() == [int(key.manipulation == "Deepfakes") for key in keys]
 
@@ -72,7 +72,7 @@ def test_worker_processes_give_the_same_batches(train_set):
     plan = cut_batches(range(24), 8, 1)
     here = list(iter_batches(data, plan, 0, workers=0))
     there = list(iter_batches(data, plan, 0, workers=2))
-    assert [b.keys for b in here] == [b.keys for b in there]
+    assert [b.origins for b in here] == [b.origins for b in there]
     assert all((a.image == b.image).all() for a, b in zip(here, there, strict=True))
 
 

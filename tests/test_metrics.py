@@ -18,7 +18,7 @@ from mdcsd.metrics import (
     pool_predictions,
     pool_video,
 )
-from mdcsd.nouns import FrameKey, Predictions
+from mdcsd.nouns import FrameKey, Origin, Predictions
 
 LABEL = np.array([0, 0, 0, 1, 1, 1])
 SCORE = np.array([0.1, 0.4, 0.6, 0.5, 0.8, 0.9])
@@ -126,7 +126,8 @@ def test_nobody_is_nothing():
 def predictions(rows):
     keys = tuple(FrameKey("ffpp", m, v, t, f) for m, v, t, f, _, _ in rows)
     label = np.array([row[4] for row in rows])
-    return Predictions(keys, label, tuple(row[0] for row in rows), np.array([r[5] for r in rows]))
+    origins = tuple(Origin(key, row[0]) for key, row in zip(keys, rows, strict=True))
+    return Predictions(origins, label, np.array([r[5] for r in rows]))
 
 
 def test_one_name_in_four_manipulations_is_four_videos():

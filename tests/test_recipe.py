@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mdcsd.config import Settings, parse_image_size
+from mdcsd.config import parse_image_size
 from mdcsd.errors import SettingError
 from mdcsd.recipe import find_recipe, load_settings
+from mdcsd.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mdcsd.crops import parse_source_ids
 from mdcsd.errors import DataError
 from mdcsd.nouns import CropEntry, VideoKey
-from mdcsd.sources import parse_source_ids
 from mdcsd.splits import assign_splits, check_no_leak
 
 

@@ -24,7 +24,7 @@ from mdcsd.network import Network, build_network
 from mdcsd.nouns import Calibration
 from mdcsd.preprocess import SPEC_VERSION, PreprocessSpec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _HEADER_KEY = "mdcsd"
 
 Tensors = dict[str, torch.Tensor]
@@ -107,7 +107,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             network=NetworkConfig(**header["network"]),
             preprocess=PreprocessSpec(**header["preprocess"]),
             class_names=tuple(header["class_names"]),
-            calibration=Calibration(**header["calibration"]),
+            calibration=_read_calibration(header),
             state_dict=tensors,
             provenance=header["provenance"],
         )
@@ -117,6 +117,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise
     except MdcsdError as error:
         raise _not_ours(path, str(error)) from None
+
+
+def _read_calibration(header: dict[str, Any]) -> Calibration:
+    stored = header["calibration"]
+    if header["format_version"] > 1:
+        return Calibration(**stored)
+    low, high = stored["uncertain_from"], stored["manipulated_from"]  # all that mdcsd 0.1.0 kept
+    return Calibration(low, high, 1.0, 1.0, stored["fitted_on"])
 
 
 def load_state(network: Network, tensors: Tensors) -> None:

@@ -1,4 +1,4 @@
-"""Settings: small dataclasses, one sentence and unit per field.
+"""Settings of making data and learning: small dataclasses, one sentence and unit per field.
 
 Every section checks itself at birth, so impossible pairs are refused before any work
 starts. `recipe.py` fills them from TOML, `--set` and flags.
@@ -6,7 +6,7 @@ starts. `recipe.py` fills them from TOML, `--set` and flags.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from mdcsd.errors import SettingError
@@ -15,20 +15,23 @@ Representation = Literal["raw", "dct", "dct_log_scaled"]
 Model = Literal["cnn", "xception", "mdcsd"]
 Stitch = Literal["scalar", "channel", "none"]
 Frequency = Literal["dct", "fft", "dwt", "block_dct", "residual"]
+Branches = Literal["both", "rgb", "frequency"]
 Backbone = Literal["xception", "efficientnet_lite0", "efficientnet_lite2"]
 Pretrained = Literal["none", "rgb", "both"]
 Pool = Literal["track", "mean", "topk"]
 Device = Literal["auto", "cpu", "cuda"]
 
 
-def _check(condition: bool, message: str) -> None:
+def check(condition: bool, message: str) -> None:
+    """Raise SettingError unless a condition holds."""
     if not condition:
         raise SettingError(message)
 
 
-def _check_counts(seed: int, workers: int) -> None:
-    _check(seed >= 0, f"--seed {seed}: expected 0 or more.")
-    _check(workers >= 0, f"--workers {workers}: expected 0 or more.")
+def check_counts(seed: int, workers: int) -> None:
+    """Refuse seeds and numbers of processes below 0."""
+    check(seed >= 0, f"--seed {seed}: expected 0 or more.")
+    check(workers >= 0, f"--workers {workers}: expected 0 or more.")
 
 
 @dataclass(frozen=True)
@@ -46,17 +49,17 @@ class FrameSelection:
 
     def __post_init__(self) -> None:
         """Refuse empty ranges and two rules at once."""
-        _check(self.start >= 0, f"--start_frame {self.start}: expected 0 or more.")
-        _check(
+        check(self.start >= 0, f"--start_frame {self.start}: expected 0 or more.")
+        check(
             self.end is None or self.end > self.start,
             f"--end_frame {self.end}: expected more than --start_frame {self.start} (exclusive).",
         )
-        _check(
+        check(
             self.n_evenly is None or self.every_s is None,
             "--frames and --every exclude each other. Give one of them.",
         )
-        _check(self.n_evenly is None or self.n_evenly > 0, "--frames: expected 1 or more.")
-        _check(self.every_s is None or self.every_s > 0, "--every: expected seconds above 0.")
+        check(self.n_evenly is None or self.n_evenly > 0, "--frames: expected 1 or more.")
+        check(self.every_s is None or self.every_s > 0, "--every: expected seconds above 0.")
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class ProcessFramesConfig:
     """Videos -> face crops."""
 
     video_path: str = ""
-    """A video, or a folder of videos, read recursively."""
+    """A video, a folder of videos, read recursively, or a catalogue.csv of `datasets scan`."""
     output_path: str = "frames"
     """Folder for the crops and faces.csv."""
     start_frame: int = 0
@@ -86,9 +89,9 @@ class ProcessFramesConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that no crop can have."""
-        _check(self.size >= 32, f"--size {self.size}: expected at least 32 pixels.")
-        _check(1.0 <= self.scale <= 4.0, f"--scale {self.scale}: expected 1.0 to 4.0.")
-        _check_counts(0, self.workers)
+        check(self.size >= 32, f"--size {self.size}: expected at least 32 pixels.")
+        check(1.0 <= self.scale <= 4.0, f"--scale {self.scale}: expected 1.0 to 4.0.")
+        check_counts(0, self.workers)
         self.selection()
 
     def selection(self) -> FrameSelection:
@@ -123,16 +126,16 @@ class PrepareDatasetConfig:
 
     def __post_init__(self) -> None:
         """Refuse log-scaled pixels, which no network here reads."""
-        _check(
+        check(
             not (self.raw and self.log),
             "--raw --log together: pixels are not log-scaled. Give --raw for pixels, or --log "
             "alone for log-scaled DCT coefficients.",
         )
-        _check(self.shard_mb > 0, f"shard_mb {self.shard_mb}: expected 1 or more.")
-        _check(
+        check(self.shard_mb > 0, f"shard_mb {self.shard_mb}: expected 1 or more.")
+        check(
             1.0 <= self.crop_scale <= 4.0, f"--crop_scale {self.crop_scale}: expected 1.0 to 4.0."
         )
-        _check_counts(self.seed, self.workers)
+        check_counts(self.seed, self.workers)
 
     @property
     def representation(self) -> Representation:
@@ -150,6 +153,8 @@ class NetworkConfig:
     """cnn, xception, or mdcsd, the paper's cross-stitched network."""
     backbone: Backbone = "xception"
     """The two branches of mdcsd."""
+    branches: Branches = "both"
+    """Both branches of mdcsd, or one of them alone, for comparison."""
     stitch: Stitch = "scalar"
     """2x2 scalars a unit (the paper), 2x2 per channel, or none: scaled but never mixed."""
     frequency: Frequency = "dct"
@@ -163,12 +168,16 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         """Refuse branches on networks that have none."""
-        _check(0.0 <= self.dropout <= 1.9, f"network.dropout {self.dropout}: expected 0 to 1.9.")
-        _check(
+        check(0.0 <= self.dropout <= 1.9, f"network.dropout {self.dropout}: expected 0 to 1.9.")
+        check(
             self.pretrained == "none" or self.name != "cnn",
             "network.pretrained: cnn has no ImageNet weights. Leave it at none.",
         )
-        _check(
+        check(
+            self.branches == "both" or self.name == "mdcsd",
+            f"network.branches = {self.branches}: only mdcsd has branches. Leave it at both.",
+        )
+        check(
             self.pretrained_file is None or self.pretrained != "none",
             "network.pretrained_file is set but network.pretrained is none. Set it to rgb or both.",
         )
@@ -192,6 +201,8 @@ class TrainConfig:
     """Upper bound on the data's number of classes."""
     binary: bool = False
     """Merge every manipulation into one class."""
+    manipulations: tuple[str, ...] = ()
+    """Learn from these manipulations and the real faces only; empty means from all."""
     grayscale: bool = False
     """Turn three channels into luma at load."""
     batch_size: int = 32
@@ -221,81 +232,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes and rates out of range."""
-        _check(self.epochs >= 1, f"--epochs {self.epochs}: expected 1 or more.")
-        _check(self.batch_size >= 2, f"--batch_size {self.batch_size}: expected 2 or more.")
-        _check(self.classes >= 2, f"--classes {self.classes}: expected 2 or more.")
-        _check(self.learning_rate > 0, "train.learning_rate: expected more than 0.")
-        _check(self.l1 >= 0 and self.l2 >= 0, "--l1, --l2: expected 0 or more.")
-        _check(self.early_stopping >= 0, "--early_stopping: expected 0 (never) or more.")
-        _check_counts(self.seed, self.workers)
+        check(self.epochs >= 1, f"--epochs {self.epochs}: expected 1 or more.")
+        check(self.batch_size >= 2, f"--batch_size {self.batch_size}: expected 2 or more.")
+        check(self.classes >= 2, f"--classes {self.classes}: expected 2 or more.")
+        check(self.learning_rate > 0, "train.learning_rate: expected more than 0.")
+        check(self.l1 >= 0 and self.l2 >= 0, "--l1, --l2: expected 0 or more.")
+        check(self.early_stopping >= 0, "--early_stopping: expected 0 (never) or more.")
+        check_counts(self.seed, self.workers)
         check_image_size(self.image_size)
-
-
-@dataclass(frozen=True)
-class TestConfig:
-    """How a trained network is measured on a data set."""
-
-    __test__ = False  # not a test case, whatever its name says to pytest
-
-    model: str = ""
-    """Checkpoint file, the path that train printed on its last line."""
-    test_dataset: str = ""
-    """Data-set folder or .tfrecords file."""
-    image_size: tuple[int, ...] | None = None
-    """Checked against the checkpoint if given; it never changes the input."""
-    grayscale: bool = False
-    """Checked against the checkpoint if given."""
-    batch_size: int = 32
-    """Samples per step."""
-    pool: Pool = "track"
-    """How frames become a video's score."""
-    output: str | None = None
-    """Folder for report.json and predictions.csv; none makes one beside the checkpoint."""
-    device: Device = "auto"
-    """auto takes CUDA where there is one."""
-    workers: int = 0
-    """Loader processes; 0 loads in this process."""
-
-    def __post_init__(self) -> None:
-        """Refuse sizes out of range."""
-        _check(self.batch_size >= 1, f"--batch_size {self.batch_size}: expected 1 or more.")
-        _check_counts(0, self.workers)
-        if self.image_size is not None:
-            check_image_size(self.image_size)
-
-
-@dataclass(frozen=True)
-class DetectConfig:
-    """How a file of the user's is judged."""
-
-    weights: str | None = None
-    """Checkpoint file."""
-    frames: int = 32
-    """Frames sampled evenly over a video."""
-    pool: Pool = "track"
-    """How frames become a video's score."""
-    cropped: bool = False
-    """The inputs are face crops already; no face is searched."""
-    device: Device = "auto"
-    """auto takes CUDA where there is one."""
-
-    def __post_init__(self) -> None:
-        """Refuse an empty sample."""
-        _check(self.frames >= 1, f"--frames {self.frames}: expected 1 or more.")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All sections of a recipe."""
-
-    process_frames: ProcessFramesConfig = field(default_factory=ProcessFramesConfig)
-    prepare_dataset: PrepareDatasetConfig = field(default_factory=PrepareDatasetConfig)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    test: TestConfig = field(default_factory=TestConfig)
-    detect: DetectConfig = field(default_factory=DetectConfig)
-    given: frozenset[str] = frozenset()
-    """Names "section.key" that recipe, --set or a flag set, as opposed to standing defaults."""
 
 
 def parse_image_size(text: str) -> tuple[int, ...]:
@@ -313,9 +257,7 @@ def parse_image_size(text: str) -> tuple[int, ...]:
 def check_image_size(size: tuple[int, ...]) -> None:
     """Refuse sizes that are not square, or of a number of channels that is not 1 or 3."""
     described = ",".join(str(part) for part in size)
-    _check(
-        1 <= len(size) <= 3, f"--image_size {described}: expected SIDE or HEIGHT,WIDTH,CHANNELS."
-    )
-    _check(len(set(size[:2])) == 1, f"--image_size {described}: crops are square, e.g. 128,128,3.")
-    _check(size[0] >= 32, f"--image_size {described}: expected at least 32 pixels.")
-    _check(len(size) < 3 or size[2] in (1, 3), f"--image_size {described}: channels are 1 or 3.")
+    check(1 <= len(size) <= 3, f"--image_size {described}: expected SIDE or HEIGHT,WIDTH,CHANNELS.")
+    check(len(set(size[:2])) == 1, f"--image_size {described}: crops are square, e.g. 128,128,3.")
+    check(size[0] >= 32, f"--image_size {described}: expected at least 32 pixels.")
+    check(len(size) < 3 or size[2] in (1, 3), f"--image_size {described}: channels are 1 or 3.")

@@ -18,15 +18,17 @@ import cv2
 import numpy as np
 
 from mdcsd import storage
-from mdcsd.config import PrepareDatasetConfig, ProcessFramesConfig, Settings, TestConfig
+from mdcsd.config import PrepareDatasetConfig, ProcessFramesConfig
 from mdcsd.detector import Detector, iter_sampled_frames
-from mdcsd.evaluation import Evaluation, evaluate
+from mdcsd.evaluation import Evaluation, run_test
 from mdcsd.faces import FaceFinder, resize
+from mdcsd.judging_config import TestConfig
 from mdcsd.nouns import RgbArray, Verdict
 from mdcsd.prepare_dataset import dataset_folder, prepare_dataset
 from mdcsd.process_frames import process_frames
 from mdcsd.recipe import load_settings
 from mdcsd.runs import new_run_path
+from mdcsd.settings import Settings
 from mdcsd.training import Hooks, train
 from mdcsd.video import decode_png, encode_png, write_video
 
@@ -86,11 +88,12 @@ def run_demo(
     say(f"4. train: {settings.train.epochs} epochs on the CPU -> {settings.train.output}")
     trained = train(settings, hooks)
     test_folder = dataset_folder(prepare, "test")
-    evaluation = evaluate(TestConfig(model=str(trained.best), test_dataset=str(test_folder)))
+    evaluation = run_test(TestConfig(model=str(trained.best), test_dataset=str(test_folder)))
+    _, report_path = evaluation.write(trained.best.parent / f"test_{test_folder.name}")
     overall = evaluation.report["overall"]
     say(
         f"5. test: frame AUC {overall['frame_auc']['value']:.3f}, video AUC "
-        f"{overall['video_auc']['value']:.3f} -> {evaluation.report_path}"
+        f"{overall['video_auc']['value']:.3f} -> {report_path}"
     )
     unseen = unseen_clips(clips, evaluation)
     say("6. detect, on clips that training never saw:")

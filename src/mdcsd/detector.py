@@ -15,15 +15,16 @@ import torch
 
 from mdcsd import storage
 from mdcsd.checkpoint import Checkpoint, load_checkpoint
-from mdcsd.config import DetectConfig, Device, FrameSelection, Pool
+from mdcsd.config import Device, FrameSelection, Pool
 from mdcsd.errors import InputError
+from mdcsd.face_crops import crop_faces
 from mdcsd.faces import FaceFinder
-from mdcsd.inference import autocast, choose_device
+from mdcsd.inference import autocast, check_finite, choose_device
+from mdcsd.judging_config import DetectConfig
 from mdcsd.metrics import describe_pooling, min_track_frames, pool_video
 from mdcsd.network import to_score
-from mdcsd.nouns import Calibration, FaceCrop, Frame, FrameScore, TrackScore, Verdict
+from mdcsd.nouns import Calibration, FaceCrop, FloatArray, Frame, FrameScore, TrackScore, Verdict
 from mdcsd.preprocess import crop_to_tensor
-from mdcsd.process_frames import crop_faces
 from mdcsd.tracks import Tracker
 from mdcsd.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media, iter_frames, read_image
 
@@ -73,46 +74,50 @@ class Detector:
         rows: list[FrameScore] = []
         for n_frames_read, crops in _batches(self._iter_crops(path, n_frames, cropped)):
             n_sampled += n_frames_read
-            rows += self._score(crops)
+            rows += [
+                FrameScore(crop.frame_index, crop.time_s, crop.track_id, score, crop.box_xyxy_px)
+                for crop, score in zip(crops, self.score(crops)[0].tolist(), strict=True)
+            ]
         return self._verdict(path, n_sampled, tuple(rows), pool)
+
+    def find(self, frame: Frame, video_id: str, tracker: Tracker) -> list[FaceCrop]:
+        """Cut the faces out of a frame as the network expects them, the largest first."""
+        if self._finder is None:
+            self._finder = FaceFinder()
+        spec = self.checkpoint.preprocess
+        return crop_faces(
+            frame, video_id, self._finder, tracker, "all", spec.cut_size_px, spec.crop_scale
+        )
+
+    @torch.inference_mode()
+    def score(self, crops: list[FaceCrop]) -> tuple[FloatArray, FloatArray]:
+        """Score crops.
+
+        Returns: scores float64 (N,), higher is more fake; features float32 (N, D) that the
+            last layer saw.
+        """
+        if not crops:
+            return np.empty(0), np.empty((0, 0), np.float32)
+        spec = self.checkpoint.preprocess
+        batch = torch.stack([crop_to_tensor(crop.rgb, crop.crop_scale, spec) for crop in crops])
+        batch = batch.to(self._device, memory_format=torch.channels_last)
+        with autocast(self._device):
+            features = self._network.features(batch)
+            logits = self._network.head(features)
+        check_finite(logits)
+        scores = to_score(logits, self.checkpoint.calibration.temperature)
+        return scores.double().cpu().numpy(), features.float().cpu().numpy()
 
     def _iter_crops(
         self, path: Path, n_frames: int, cropped: bool
     ) -> Iterator[tuple[Frame, list[FaceCrop]]]:
         tracker = Tracker()
-        spec = self.checkpoint.preprocess
         for frame in iter_sampled_frames(path, n_frames):
             if cropped:
-                yield frame, [_whole_picture(frame, path.name, spec.crop_scale)]
-                continue
-            if self._finder is None:
-                self._finder = FaceFinder()
-            yield (
-                frame,
-                crop_faces(
-                    frame,
-                    path.name,
-                    self._finder,
-                    tracker,
-                    "all",
-                    spec.cut_size_px,
-                    spec.crop_scale,
-                ),
-            )
-
-    @torch.inference_mode()
-    def _score(self, crops: list[FaceCrop]) -> list[FrameScore]:
-        if not crops:
-            return []
-        spec = self.checkpoint.preprocess
-        batch = torch.stack([crop_to_tensor(crop.rgb, crop.crop_scale, spec) for crop in crops])
-        batch = batch.to(self._device, memory_format=torch.channels_last)
-        with autocast(self._device):
-            logits = self._network(batch)
-        return [
-            FrameScore(crop.frame_index, crop.time_s, crop.track_id, score, crop.box_xyxy_px)
-            for crop, score in zip(crops, to_score(logits).double().tolist(), strict=True)
-        ]
+                scale = self.checkpoint.preprocess.crop_scale
+                yield frame, [whole_picture(frame, path.name, scale)]
+            else:
+                yield frame, self.find(frame, path.name, tracker)
 
     def _verdict(
         self, path: Path, n_sampled: int, frames: tuple[FrameScore, ...], pool: Pool
@@ -193,7 +198,7 @@ def _batches(
     yield n_frames, waiting
 
 
-def _whole_picture(frame: Frame, video_id: str, crop_scale: float) -> FaceCrop:
+def whole_picture(frame: Frame, video_id: str, crop_scale: float) -> FaceCrop:
     """Take a picture that is a crop already; of an oblong one the square in the middle."""
     height, width = frame.rgb.shape[:2]
     side = min(height, width)

@@ -1,58 +1,78 @@
-"""Judging a checkpoint on a data set: checkpoint x records -> predictions -> report.
+"""Judging: checkpoint x data sets, or a table of scores, -> report, page, plots.
 
-Frame level: every face by itself. Video level: faces pooled by `metrics.pool_predictions`,
-the rule that detect uses too.
+`evaluate` takes data sets as downloaded, or records, or any detector's predictions.csv;
+`run_test` is the paper's command line `classifier.py test` on records, with the network's own
+classes told apart. Frame level: every face by itself. Video level: faces pooled by
+`metrics.pool_predictions`, the rule that detect uses too.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import random
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from mdcsd import storage
 from mdcsd.checkpoint import Checkpoint, load_checkpoint
-from mdcsd.config import Pool, TestConfig
-from mdcsd.distributed import Rank
+from mdcsd.class_figures import class_figures
+from mdcsd.datasets import scan_dataset, select
+from mdcsd.detector import Detector
 from mdcsd.errors import DataError, InputError
-from mdcsd.inference import Measured, choose_device, measure
-from mdcsd.loader import Classes, FaceDataset, cut_batches, iter_batches
-from mdcsd.metrics import (
-    auc,
-    confusion,
-    describe_pooling,
-    equal_error_rate,
-    pool_predictions,
+from mdcsd.evaluation_report import (
+    Report,
+    Rules,
+    build_report,
+    compare,
+    overall_figures,
+    uncalibrated,
 )
-from mdcsd.nouns import FloatArray, IntArray, Predictions, VideoKey
-from mdcsd.records import ShardSet, open_shards
-from mdcsd.sources import UNLABELLED
+from mdcsd.inference import Measured, measure_shards
+from mdcsd.judging_config import EvaluateConfig, TestConfig
+from mdcsd.metrics import map_features
+from mdcsd.nouns import FloatArray, IntArray, Predictions, Progress, VideoEntry
+from mdcsd.perturb import SUITE, Perturbation, parse_recode
+from mdcsd.predictions import join_predictions, read_csv, to_csv
+from mdcsd.records import INDEX_NAME, keep_manipulations, open_shards
+from mdcsd.runs import environment
+from mdcsd.sources import parse_data_argument
+from mdcsd.video_scores import score_videos
 
-REPORT_SCHEMA = 1
-PREDICTION_COLUMNS = (
-    "dataset", "manipulation", "video_id", "frame_index", "track_id", "label", "class_name",
-    "score",
-)  # fmt: skip
+_TSNE_FACES = 2000
+_MIN_TSNE_FACES = 10
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A report (plain data, as report.json has it), its rows, and where both lie."""
+    """A report (plain data, as report.json has it), and the rows it was made of."""
 
-    report: dict[str, Any]
+    report: Report
     predictions: Predictions
-    report_path: Path
-    predictions_path: Path
+
+    def write(self, folder: Path) -> tuple[Path, Path]:
+        """Write predictions.csv and report.json; return their paths in this order."""
+        table, report = folder / "predictions.csv", folder / "report.json"
+        storage.write_text(table, to_csv(self.predictions))
+        storage.write_json(report, self.report)
+        return table, report
 
 
-def evaluate(config: TestConfig) -> Evaluation:
-    """Measure a checkpoint on a data set; write report.json and predictions.csv.
+@dataclass(frozen=True)
+class _Judged:
+    """Scores of one data set, or several: see `video_scores.VideoScores`."""
+
+    predictions: Predictions
+    perturbed: dict[Perturbation, Predictions]
+    features: FloatArray
+    feature_names: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def run_test(config: TestConfig) -> Evaluation:
+    """Measure a checkpoint on records; nothing is written.
 
     Input size, channels and crop scale come from the checkpoint; `image_size` and
     `grayscale` are only checked, and only if given.
@@ -62,66 +82,242 @@ def evaluate(config: TestConfig) -> Evaluation:
     if not config.model or not config.test_dataset:
         raise InputError("expected MODEL (the path train printed last) and TEST_DATASET.")
     checkpoint = load_checkpoint(Path(config.model))
-    shards = open_shards(Path(config.test_dataset))
-    _check_fits(checkpoint, shards, config)
-    measured = _measure(checkpoint, shards, config)
-    predictions = measured.predictions()
-    report = _report(checkpoint, shards, config, measured)
-    output = (
-        Path(config.output) if config.output else Path(config.model).parent / f"test_{shards.name}"
-    )
-    storage.write_text(output / "predictions.csv", to_csv(predictions))
-    storage.write_json(output / "report.json", report)
-    return Evaluation(report, predictions, output / "report.json", output / "predictions.csv")
+    _check_input(checkpoint, config)
+    shards = keep_manipulations(open_shards(Path(config.test_dataset)), config.manipulations)
+    measured = measure_shards(checkpoint, shards, config.device, config.batch_size, config.workers)
+    predictions = measured.predictions(shards.unjudged)
+    rules = _rules(checkpoint, None, config.pool, config.draws, config.seed)
+    report = {
+        **build_report(predictions, rules),
+        **_signature(checkpoint, f"{config.model} on {shards.name}"),
+        "dataset": shards.name,
+        **class_figures(measured, predictions, checkpoint.class_names, config.pool),
+    }
+    return Evaluation(report, predictions)
 
 
-def to_csv(predictions: Predictions) -> str:
-    """Write predictions as CSV text, one row a face in a frame; an unknown label is empty."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(PREDICTION_COLUMNS)
-    for key, label, name, score in zip(
-        predictions.keys, predictions.label, predictions.class_names, predictions.score, strict=True
-    ):
-        table.writerow(
-            (key.dataset, key.manipulation, key.video_id, key.frame_index, key.track_id,
-             int(label) if label >= 0 else "", name, repr(float(score)))
-        )  # fmt: skip
-    return text.getvalue()
+def output_folder(model: str, output: str | None, name: str) -> Path:
+    """Where the files of a run on a data set go: as asked, or beside the checkpoint."""
+    return Path(output) if output else Path(model).parent / name
 
 
-def _measure(checkpoint: Checkpoint, shards: ShardSet, config: TestConfig) -> Measured:
-    rank = Rank(0, 1, torch.device(choose_device(config.device)))
-    network = checkpoint.build().to(rank.device)
-    network.to(memory_format=torch.channels_last)
-    data = FaceDataset(shards, checkpoint.preprocess, match_classes(checkpoint, shards))
-    batches = cut_batches(range(len(data)), config.batch_size, 1)
-    return measure(network, iter_batches(data, batches, 0, config.workers), rank)
+def evaluate(config: EvaluateConfig, progress: Progress = lambda *_: None) -> Evaluation:
+    """Judge a checkpoint on data sets, or a table of any detector's scores.
 
+    Args:
+        config: `weights` and `data`, or `predictions`.
+        progress: called with (videos done, videos in all) of each data set.
 
-def match_classes(checkpoint: Checkpoint, shards: ShardSet) -> Classes:
-    """Map a data set's classes to the checkpoint's, by name.
+    Returns: report and rows; nothing is written.
 
-    A network of two classes takes any manipulation as its manipulated class; unlabelled
-    images have none (-1).
-
-    Raises: DataError if a class with samples is unknown to a network of more classes.
+    Raises: InputError, DataError if files, names and settings do not fit together.
     """
-    known = {name: i for i, name in enumerate(checkpoint.class_names)}
-    of_name = dict(known)
-    for i, (name, count) in enumerate(zip(shards.class_names, shards.counts, strict=True)):
-        if name in known or not count:
-            continue
-        if i and len(known) > 2:
-            raise DataError(
-                f"{shards.path}: class {name} is unknown to this network "
-                f"({', '.join(checkpoint.class_names)}). Test it with a network of two classes."
-            )
-        of_name[name] = -1 if name == UNLABELLED else int(i > 0)
-    return Classes(checkpoint.class_names, of_name)
+    if config.predictions:
+        predictions = _chosen_rows(read_csv(Path(config.predictions)), config)
+        rules = _rules(None, config.threshold, config.pool, config.draws, config.seed)
+        judged = _Judged(predictions, {}, np.empty((0, 0)), (), ())
+        return _finish(config, judged, rules, None, f"scores in {Path(config.predictions).name}")
+    if not config.weights or not config.data:
+        raise InputError(
+            "expected --weights CHECKPOINT and --data NAME=ROOT, or --predictions predictions.csv."
+        )
+    detector = Detector(config.weights, config.device)
+    recode = parse_recode(config.recode) if config.recode else None
+    parts = [_judge(detector, text, config, recode, progress) for text in config.data]
+    rules = _rules(detector.checkpoint, config.threshold, config.pool, config.draws, config.seed)
+    source = f"{Path(config.weights).name} on {', '.join(config.data)}"
+    return _finish(config, _join(parts), rules, detector.checkpoint, source)
 
 
-def _check_fits(checkpoint: Checkpoint, shards: ShardSet, config: TestConfig) -> None:
+def _finish(
+    config: EvaluateConfig,
+    judged: _Judged,
+    rules: Rules,
+    checkpoint: Checkpoint | None,
+    source: str,
+) -> Evaluation:
+    """Measure what was judged, and say how it came about."""
+    recode = parse_recode(config.recode) if config.recode else None
+    temperature = checkpoint.calibration.temperature if checkpoint else 1.0
+    against = Path(config.against) if config.against else None
+    report = {
+        **build_report(judged.predictions, rules),
+        **_signature(checkpoint, source),
+        "uncalibrated": uncalibrated(judged.predictions, temperature, rules)
+        if checkpoint and len(checkpoint.class_names) == 2
+        else None,
+        "recoded": None
+        if recode is None
+        else {
+            "name": recode.name,
+            "overall": overall_figures(judged.perturbed[recode], rules),
+        },
+        "robustness": _robustness(judged, rules) if config.robustness else None,
+        "against": compare(
+            judged.predictions, _chosen_rows(read_csv(against), config), against.name, rules
+        )
+        if against
+        else None,
+        "tsne": _plane(judged, config.seed) if config.tsne else None,
+        "warnings": list(judged.warnings),
+    }
+    return Evaluation(report, judged.predictions)
+
+
+def _judge(
+    detector: Detector,
+    text: str,
+    config: EvaluateConfig,
+    recode: Perturbation | None,
+    progress: Progress,
+) -> _Judged:
+    """Judge one NAME=ROOT."""
+    name, root = parse_data_argument(text)
+    if (root / INDEX_NAME).is_file() or root.suffix == ".tfrecords":
+        if recode or config.robustness:
+            raise InputError(f"{root}: --recode and --robustness need videos, not records.")
+        return _judge_records(detector.checkpoint, name, root, config)
+    scanned = scan_dataset(name, root, config.seed)
+    entries = select(scanned.entries, config.split, config.manipulations, config.compression)
+    chosen = _limit(entries, config.limit, config.seed)
+    versions = (*([recode] if recode else []), *(SUITE if config.robustness else ()))
+    scores = score_videos(detector, chosen, config.frames, versions, config.seed, progress)
+    return _Judged(
+        predictions=scores.predictions,
+        perturbed=scores.perturbed,
+        features=scores.features,
+        feature_names=scores.feature_names,
+        warnings=(*scores.unread, *scanned.scan.missing),
+    )
+
+
+def _judge_records(
+    checkpoint: Checkpoint, name: str, root: Path, config: EvaluateConfig
+) -> _Judged:
+    shards = keep_manipulations(open_shards(root), config.manipulations)
+    measured = measure_shards(
+        checkpoint, shards, config.device, config.batch_size, with_features=config.tsne
+    )
+    first, names = _one_face_a_video(measured) if config.tsne else (np.empty(0, int), ())
+    features = np.empty((0, 0)) if measured.features is None else measured.features.numpy()
+    predictions = _chosen_rows(measured.predictions(shards.unjudged), config)
+    return _Judged(predictions, {}, features[first], names, ())
+
+
+def _one_face_a_video(measured: Measured) -> tuple[IntArray, tuple[str, ...]]:
+    first: dict[Any, int] = {}
+    for index, origin in enumerate(measured.origins):
+        first.setdefault(origin.key.video, index)
+    rows = np.array(list(first.values()), np.int64)
+    origins = [measured.origins[i] for i in rows]
+    return rows, tuple(f"{origin.key.dataset} {origin.class_name}" for origin in origins)
+
+
+def _chosen_rows(predictions: Predictions, config: EvaluateConfig) -> Predictions:
+    """The rows of the wanted manipulations and compression; real ones always stay."""
+
+    def wanted(class_name: str, label: int, compression: str) -> bool:
+        of_kind = not config.manipulations or label == 0 or class_name in config.manipulations
+        return of_kind and config.compression in (None, compression)
+
+    kept = [
+        i
+        for i, (origin, label) in enumerate(
+            zip(predictions.origins, predictions.label.tolist(), strict=True)
+        )
+        if wanted(origin.class_name, label, origin.compression)
+    ]
+    unjudged = tuple(
+        video
+        for video in predictions.unjudged
+        if wanted(video.class_name, video.label, video.compression)
+    )
+    if not kept and not unjudged:
+        raise DataError("no row of the manipulations and compression asked for.")
+    return replace(predictions.rows(np.array(kept, np.int64)), unjudged=unjudged)
+
+
+def _limit(entries: list[VideoEntry], limit: int | None, seed: int) -> list[VideoEntry]:
+    """Draw at most `limit` videos of each class; the order stays."""
+    if limit is None:
+        return entries
+    by_class: dict[str, list[VideoEntry]] = defaultdict(list)
+    for entry in entries:
+        by_class[entry.key.manipulation].append(entry)
+    drawn = {
+        (entry.key, entry.compression)
+        for name, some in sorted(by_class.items())
+        for entry in random.Random(f"{seed} {name}").sample(some, min(limit, len(some)))
+    }
+    return [entry for entry in entries if (entry.key, entry.compression) in drawn]
+
+
+def _join(parts: list[_Judged]) -> _Judged:
+    if len(parts) == 1:
+        return parts[0]
+    versions = parts[0].perturbed
+    return _Judged(
+        predictions=join_predictions([part.predictions for part in parts]),
+        perturbed={v: join_predictions([part.perturbed[v] for part in parts]) for v in versions},
+        features=np.concatenate([part.features for part in parts if len(part.features)]),
+        feature_names=tuple(name for part in parts for name in part.feature_names),
+        warnings=tuple(text for part in parts for text in part.warnings),
+    )
+
+
+def _rules(
+    checkpoint: Checkpoint | None, threshold: float | None, pool: Any, draws: int, seed: int
+) -> Rules:
+    """A threshold that was given, or the checkpoint's equal error on validation."""
+    source = "as given"
+    if threshold is None and checkpoint is not None:
+        calibration = checkpoint.calibration
+        threshold = calibration.equal_error
+        source = f"equal error on {calibration.fitted_on}"
+    return Rules(pool, threshold, source, draws, seed)
+
+
+def _robustness(judged: _Judged, rules: Rules) -> list[dict[str, Any]]:
+    rows = []
+    for version in SUITE:
+        overall = overall_figures(judged.perturbed[version], rules)
+        rows.append(
+            {
+                "distortion": version.distortion,
+                "level": version.level,
+                "parameter": version.parameter,
+                "metrics": {name: overall[name] for name in ("frame_auc", "video_auc")},
+            }
+        )
+    return rows
+
+
+def _plane(judged: _Judged, seed: int) -> dict[str, Any] | None:
+    """One face a video on a plane; None where there are too few."""
+    n_faces = len(judged.features)
+    if n_faces < _MIN_TSNE_FACES:
+        return None
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.permutation(n_faces)[:_TSNE_FACES])
+    plane = map_features(judged.features[chosen], seed)
+    names = [judged.feature_names[i] for i in chosen]
+    return {"x": plane[:, 0].tolist(), "y": plane[:, 1].tolist(), "name": names}
+
+
+def _signature(checkpoint: Checkpoint | None, source: str) -> dict[str, Any]:
+    here = environment()
+    return {
+        "checkpoint_id": checkpoint.checkpoint_id if checkpoint else None,
+        "source": source,
+        "made": {
+            "date": here["date"],
+            "mdcsd": here["packages"]["mdcsd"],
+            "command": here["command"],
+        },
+    }
+
+
+def _check_input(checkpoint: Checkpoint, config: TestConfig) -> None:
     spec = checkpoint.preprocess
     size = config.image_size
     expected = (spec.image_size_px, spec.image_size_px, spec.channels)
@@ -132,148 +328,3 @@ def _check_fits(checkpoint: Checkpoint, shards: ShardSet, config: TestConfig) ->
         )
     if config.grayscale and spec.channels != 1:
         raise DataError("--grayscale: the network was trained on colour. Leave the flag away.")
-    if shards.representation != spec.representation:
-        flags = {"raw": "--raw", "dct": "without --raw and --log", "dct_log_scaled": "--log"}
-        raise DataError(
-            f"{shards.path}: holds {shards.representation}, the network was trained on "
-            f"{spec.representation}. Prepare it by prepare_dataset.py {flags[spec.representation]}."
-        )
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Faces, or videos: what they are and what the network says of each.
-
-    `target` int64 (N,) index of the network's class, -1 unknown; `probability` (N, K).
-    """
-
-    names: list[str]
-    target: IntArray
-    score: FloatArray
-    probability: FloatArray
-
-    @property
-    def predicted(self) -> IntArray:
-        best: IntArray = self.probability.argmax(axis=1)
-        return best
-
-    def of(self, chosen: IntArray) -> _Rows:
-        """Some of the rows, by index."""
-        names = [self.names[i] for i in chosen]
-        return _Rows(names, self.target[chosen], self.score[chosen], self.probability[chosen])
-
-    def figures(self) -> dict[str, float | None]:
-        """Loss (cross-entropy of the network's classes, nats), accuracy, AUC, EER."""
-        known = np.flatnonzero(self.target >= 0)
-        rows = self if len(known) == len(self.target) else self.of(known)
-        if not len(rows.target):
-            return dict.fromkeys(("loss", "accuracy", "auc", "eer"))
-        right = rows.probability[np.arange(len(rows.target)), rows.target]
-        is_fake = (rows.target > 0).astype(np.int64)
-        return {
-            "loss": float(-np.log(np.clip(right, 1e-7, 1.0)).mean()),
-            "accuracy": float((rows.predicted == rows.target).mean()),
-            "auc": auc(is_fake, rows.score),
-            "eer": equal_error_rate(is_fake, rows.score),
-        }
-
-
-def _report(
-    checkpoint: Checkpoint, shards: ShardSet, config: TestConfig, measured: Measured
-) -> dict[str, Any]:
-    frames = _Rows(
-        measured.class_names, measured.label.numpy(), measured.score, measured.probabilities()
-    )
-    videos, n_unjudged = _pool_rows(frames, measured.predictions(), config.pool)
-    levels = {"frame": frames, "video": videos}
-    return {
-        "schema": REPORT_SCHEMA,
-        "checkpoint_id": checkpoint.checkpoint_id,
-        "dataset": shards.name,
-        "n_frames": len(frames.names),
-        "n_videos": len(videos.names),
-        "n_videos_cannot_judge": n_unjudged,
-        "pooling": describe_pooling(config.pool),
-        "overall": {
-            f"{level}_{name}": entry
-            for level, rows in levels.items()
-            for name, entry in _overall(rows).items()
-        },
-        "classes": {level: _per_class(rows) for level, rows in levels.items()},
-        "confusion": {
-            level: _confusion(rows, checkpoint.class_names) for level, rows in levels.items()
-        },
-    }
-
-
-def _pool_rows(frames: _Rows, predictions: Predictions, pool: Pool) -> tuple[_Rows, int]:
-    """Rows of videos: pooled scores, mean probabilities; and how many nobody can judge.
-
-    A video nobody can judge weighs as a coin toss; it is never dropped.
-    """
-    pooled = pool_predictions(predictions, pool)
-    members: dict[VideoKey, list[int]] = defaultdict(list)
-    for index, key in enumerate(predictions.keys):
-        members[key.video].append(index)
-    first = np.array([members[video][0] for video in pooled])
-    score = np.array([0.5 if s is None else s for _, s in pooled.values()], np.float64)
-    if frames.probability.shape[1] == 2:
-        probability: FloatArray = np.stack([1.0 - score, score], axis=1)
-    else:
-        probability = np.stack([frames.probability[members[v]].mean(axis=0) for v in pooled])
-    names = [frames.names[i] for i in first]
-    n_unjudged = sum(s is None for _, s in pooled.values())
-    return _Rows(names, frames.target[first], score, probability), n_unjudged
-
-
-def _overall(rows: _Rows) -> dict[str, Any]:
-    n_real, n_fake = int((rows.target == 0).sum()), int((rows.target > 0).sum())
-    why = "no labels" if n_real + n_fake == 0 else "one class only"
-    return {
-        name: {
-            "value": value,
-            "n_real": n_real,
-            "n_fake": n_fake,
-            "reason": f"undefined: {why}" if value is None else None,
-        }
-        for name, value in rows.figures().items()
-    }
-
-
-def _per_class(rows: _Rows) -> list[dict[str, Any]]:
-    """Figures of each of the data's own classes; AUC and EER are against the real ones."""
-    found = []
-    names = np.array(rows.names)
-    for name in dict.fromkeys(sorted(rows.names, key=lambda each: (_target_of(rows, each), each))):
-        chosen = np.flatnonzero(names == name)
-        alone = rows.of(chosen)
-        against_real = rows.of(np.flatnonzero((names == name) | (rows.target == 0))).figures()
-        is_fake = bool((alone.target > 0).all())
-        found.append(
-            {
-                "class_name": name,
-                "n": len(chosen),
-                "recall": alone.figures()["accuracy"],
-                "loss": alone.figures()["loss"],
-                "mean_score": float(alone.score.mean()),
-                "auc": against_real["auc"] if is_fake else None,
-                "eer": against_real["eer"] if is_fake else None,
-            }
-        )
-    return found
-
-
-def _target_of(rows: _Rows, name: str) -> int:
-    return int(rows.target[rows.names.index(name)])
-
-
-def _confusion(rows: _Rows, class_names: tuple[str, ...]) -> dict[str, Any]:
-    """Counts of the data's own classes (rows) by what the network took them for (columns)."""
-    own = [row["class_name"] for row in _per_class(rows)]
-    index = np.array([own.index(name) for name in rows.names])
-    counts = confusion(index, rows.predicted, max(len(own), len(class_names)))
-    return {
-        "rows": own,
-        "columns": list(class_names),
-        "counts": counts[: len(own), : len(class_names)].tolist(),
-    }

@@ -6,36 +6,42 @@ Training's validation, `test` and `detect` all come through here.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from mdcsd import distributed
+from mdcsd.checkpoint import Checkpoint
 from mdcsd.config import Device
+from mdcsd.crops import UNLABELLED
 from mdcsd.distributed import Rank
 from mdcsd.errors import DataError, InputError
+from mdcsd.loader import Classes, FaceDataset, cut_batches, iter_batches
 from mdcsd.network import Network, to_score
-from mdcsd.nouns import Batch, FloatArray, FrameKey, IntArray, Predictions
+from mdcsd.nouns import Batch, FloatArray, IntArray, Origin, Predictions, UnjudgedVideo
+from mdcsd.records import ShardSet
 
 
 @dataclass(frozen=True)
 class Measured:
     """A network's answers on a data set: logits (N, K) and class indices (N,), on the CPU.
 
-    `class_names` are the data's own; `label` is -1 where they are unknown.
+    `label` is -1 where it is unknown. `features` float32 (N, D) are what the last layer saw,
+    None unless asked for. `temperature` divides the logits before they become scores.
     """
 
-    keys: list[FrameKey]
-    class_names: list[str]
+    origins: list[Origin]
     label: torch.Tensor
     logits: torch.Tensor
+    features: torch.Tensor | None = None
+    temperature: float = 1.0
 
     @property
     def score(self) -> FloatArray:
         """Scores, float64 (N,)."""
-        scores: FloatArray = to_score(self.logits).double().numpy()
+        scores: FloatArray = to_score(self.logits, self.temperature).double().numpy()
         return scores
 
     @property
@@ -48,12 +54,12 @@ class Measured:
         """Probability of each of the network's classes, float64 (N, K)."""
         if self.logits.shape[1] == 1:
             return np.stack([1.0 - self.score, self.score], axis=1)
-        softmax: FloatArray = self.logits.double().softmax(1).numpy()
+        softmax: FloatArray = (self.logits.double() / self.temperature).softmax(1).numpy()
         return softmax
 
-    def predictions(self) -> Predictions:
+    def predictions(self, unjudged: tuple[UnjudgedVideo, ...] = ()) -> Predictions:
         """The same as rows of a table."""
-        return Predictions(tuple(self.keys), self.is_fake, tuple(self.class_names), self.score)
+        return Predictions(tuple(self.origins), self.is_fake, self.score, unjudged)
 
     @property
     def loss(self) -> float:
@@ -62,26 +68,89 @@ class Measured:
 
 
 @torch.no_grad()
-def measure(network: Network, batches: Iterable[Batch], rank: Rank) -> Measured:
+def measure(
+    network: Network, batches: Iterable[Batch], rank: Rank, with_features: bool = False
+) -> Measured:
     """Run a network over batches and collect its answers from all processes.
 
     Raises: DataError if an answer is not a number.
     """
     network.eval()
-    answers: list[tuple[FrameKey, str, int, list[float]]] = []
+    answers: list[tuple[Origin, int, list[float], list[float]]] = []
     for batch in batches:
         image, _ = to_device(batch, rank.device)
         with autocast(rank.device):
-            logits = network(image).float().cpu()
-        if not bool(logits.isfinite().all()):
+            features = network.features(image)
+            logits = network.head(features).float().cpu()
+        check_finite(logits)
+        seen = features.float().cpu().tolist() if with_features else [[]] * len(logits)
+        answers += zip(batch.origins, batch.label.tolist(), logits.tolist(), seen, strict=True)
+    origins, label, rows, all_seen = zip(*distributed.gather(answers, rank), strict=True)
+    found = torch.tensor(all_seen) if with_features else None
+    return Measured(list(origins), torch.tensor(label), torch.tensor(rows), found)
+
+
+def check_finite(logits: torch.Tensor) -> None:
+    """Raise DataError if an answer is not a number."""
+    if not bool(logits.isfinite().all()):
+        raise DataError(
+            "the network answers NaN or infinity: training diverged, or the weights are "
+            "damaged. Train again with a lower train.learning_rate."
+        )
+
+
+def measure_shards(
+    checkpoint: Checkpoint,
+    shards: ShardSet,
+    device: Device = "auto",
+    batch_size: int = 32,
+    workers: int = 0,
+    with_features: bool = False,
+) -> Measured:
+    """Run a checkpoint over a data set on disk; scores are at the checkpoint's temperature.
+
+    Raises: DataError if the two do not fit together.
+    """
+    _check_representation(checkpoint, shards)
+    rank = Rank(0, 1, torch.device(choose_device(device)))
+    network = checkpoint.build().to(rank.device)
+    network.to(memory_format=torch.channels_last)
+    data = FaceDataset(shards, checkpoint.preprocess, match_classes(checkpoint, shards))
+    batches = cut_batches(range(len(data)), batch_size, 1)
+    measured = measure(network, iter_batches(data, batches, 0, workers), rank, with_features)
+    return replace(measured, temperature=checkpoint.calibration.temperature)
+
+
+def match_classes(checkpoint: Checkpoint, shards: ShardSet) -> Classes:
+    """Map a data set's classes to the checkpoint's, by name.
+
+    A network of two classes takes any manipulation as its manipulated class; unlabelled
+    images have none (-1).
+
+    Raises: DataError if a class with samples is unknown to a network of more classes.
+    """
+    known = {name: i for i, name in enumerate(checkpoint.class_names)}
+    of_name = dict(known)
+    for i, (name, count) in enumerate(zip(shards.class_names, shards.counts, strict=True)):
+        if name in known or not count:
+            continue
+        if i and len(known) > 2:
             raise DataError(
-                "the network answers NaN or infinity: training diverged, or the weights are "
-                "damaged. Train again with a lower train.learning_rate."
+                f"{shards.path}: class {name} is unknown to this network "
+                f"({', '.join(checkpoint.class_names)}). Test it with a network of two classes."
             )
-        labels = batch.label.tolist()
-        answers += zip(batch.keys, batch.class_names, labels, logits.tolist(), strict=True)
-    keys, names, label, rows = zip(*distributed.gather(answers, rank), strict=True)
-    return Measured(list(keys), list(names), torch.tensor(label), torch.tensor(rows))
+        of_name[name] = -1 if name == UNLABELLED else int(i > 0)
+    return Classes(checkpoint.class_names, of_name)
+
+
+def _check_representation(checkpoint: Checkpoint, shards: ShardSet) -> None:
+    wanted = checkpoint.preprocess.representation
+    if shards.representation != wanted:
+        flags = {"raw": "--raw", "dct": "without --raw and --log", "dct_log_scaled": "--log"}
+        raise DataError(
+            f"{shards.path}: holds {shards.representation}, the network was trained on "
+            f"{wanted}. Prepare it by prepare_dataset.py {flags[wanted]}."
+        )
 
 
 def sample_losses(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:

@@ -16,12 +16,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mdcsd.errors import DataError, RecordError
-from mdcsd.nouns import Batch, FrameKey, IntArray
+from mdcsd.nouns import Batch, IntArray, Origin
 from mdcsd.preprocess import PreprocessSpec, to_tensor
-from mdcsd.records import FaceRecord, ShardSet, decode_record
+from mdcsd.records import FaceRecord, ShardSet, decode_record, read_class_name
 from mdcsd.tfrecord import ShardReader
 
-Sample = tuple[torch.Tensor, int, FrameKey, str]
+Sample = tuple[torch.Tensor, int, Origin]
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,11 @@ class FaceDataset(Dataset[Sample]):
         self._classes = classes
         self._readers = [ShardReader(path) for path in shards.shards]
         self._ends = np.cumsum([len(reader) for reader in self._readers])
+        self._kept = self._select() if shards.dropped else np.arange(int(self._ends[-1]))
 
     def __len__(self) -> int:
         """Count the samples."""
-        return int(self._ends[-1])
+        return len(self._kept)
 
     def __getitem__(self, index: int) -> Sample:
         """Read, verify, decode and preprocess one sample."""
@@ -58,23 +59,35 @@ class FaceDataset(Dataset[Sample]):
             image = to_tensor(record.image, record.crop_scale, self._spec)
         except DataError as error:
             raise DataError(f"{self._shards.path}: {error}") from None
-        return image, self._classes.of_name[record.class_name], record.key, record.class_name
+        identity = record.source_ids[0] if record.source_ids else ""
+        origin = Origin(record.key, record.class_name, record.compression, identity)
+        return image, self._classes.of_name[record.class_name], origin
 
     def record(self, index: int) -> FaceRecord:
         """Read, verify and decode one record."""
-        shard = int(np.searchsorted(self._ends, index, side="right"))
-        reader = self._readers[shard]
-        number = index - (int(self._ends[shard - 1]) if shard else 0)
-        content = reader.read(number)
+        number = int(self._kept[index])
         try:
-            return decode_record(content, index, self._shards.facts)
+            return decode_record(self._read(number), number, self._shards.facts)
         except RecordError as error:
-            raise RecordError(f"{reader.path}: {error}") from None
+            raise RecordError(f"{self._shards.path}: {error}") from None
 
     def labels(self) -> IntArray:
         """Every sample's class index; reads the whole data set once."""
         of_name = self._classes.of_name
-        return np.array([of_name[self.record(i).class_name] for i in range(len(self))], np.int64)
+        return np.array([of_name[self._class_name(int(n))] for n in self._kept], np.int64)
+
+    def _select(self) -> IntArray:
+        """Numbers of the records whose class is not dropped."""
+        dropped = self._shards.dropped
+        numbers = range(int(self._ends[-1]))
+        return np.array([n for n in numbers if self._class_name(n) not in dropped], np.int64)
+
+    def _class_name(self, number: int) -> str:
+        return read_class_name(self._read(number), self._shards.facts)
+
+    def _read(self, number: int) -> bytes:
+        shard = int(np.searchsorted(self._ends, number, side="right"))
+        return self._readers[shard].read(number - (int(self._ends[shard - 1]) if shard else 0))
 
 
 def epoch_order(
@@ -136,10 +149,10 @@ def iter_batches(
     loader: DataLoader[Any] = DataLoader(
         dataset, batch_sampler=mine, num_workers=workers, collate_fn=_collate
     )
-    for (image, label, keys, names), global_size in zip(loader, sizes, strict=True):
-        yield Batch(image, label, keys, names, global_size)
+    for (image, label, origins), global_size in zip(loader, sizes, strict=True):
+        yield Batch(image, label, origins, global_size)
 
 
 def _collate(samples: list[Sample]) -> tuple[Any, ...]:
-    images, labels, keys, names = zip(*samples, strict=True)
-    return torch.stack(images), torch.tensor(labels), keys, names
+    images, labels, origins = zip(*samples, strict=True)
+    return torch.stack(images), torch.tensor(labels), origins

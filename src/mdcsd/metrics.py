@@ -9,17 +9,88 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
+from sklearn.metrics import confusion_matrix
 
 from mdcsd.config import Pool
 from mdcsd.nouns import FloatArray, IntArray, Predictions, VideoKey
 
+FIGURES = (
+    "auc", "eer", "ap", "balanced_accuracy", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece", "brier",
+    "log_loss",
+)  # fmt: skip
+N_BINS = 15
 MIN_TRACK_FRAMES = 5
 MIN_TRACK_SHARE = 0.2
 _FEW_FRAMES = 25
 _TOP_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The ROC curve as weights, from the strictest threshold to the loosest.
+
+    `false_alarms` and `hits` float64 (T + 1,): weight of the real and of the manipulated rows
+    whose score is at or above each of T distinct scores, falling; both start at 0. Rows of
+    equal score enter together, so ties count half in the area.
+    """
+
+    false_alarms: FloatArray
+    hits: FloatArray
+
+    def auc(self) -> float:
+        """Area under it: the chance that a fake scores above a real one, ties half."""
+        height = self.hits[1:] + self.hits[:-1]
+        area = np.dot(height, np.diff(self.false_alarms)) / 2
+        return float(area / (self.false_alarms[-1] * self.hits[-1]))
+
+    def equal_error_rate(self) -> float:
+        """Error rate where false alarms and misses are equal, on the curve's straight segments."""
+        alarm_rate = self.false_alarms / self.false_alarms[-1]
+        gap = alarm_rate - (1.0 - self.hits / self.hits[-1])  # rises from -1 to 1
+        after = int(np.searchsorted(gap, 0.0))
+        share = -gap[after - 1] / (gap[after] - gap[after - 1])
+        return float(alarm_rate[after - 1] + share * (alarm_rate[after] - alarm_rate[after - 1]))
+
+    def average_precision(self) -> float:
+        """Precision at each threshold, weighted by the recall it adds; no interpolation."""
+        called = self.hits[1:] + self.false_alarms[1:]
+        precision = np.divide(self.hits[1:], called, out=np.zeros_like(called), where=called > 0)
+        return float(np.dot(precision, np.diff(self.hits)) / self.hits[-1])
+
+    def hit_rate_at(self, false_alarm_rate: float) -> float:
+        """Highest share of fakes found by a threshold with at most this share of false alarms."""
+        allowed = false_alarm_rate * self.false_alarms[-1] * (1 + 1e-12)
+        last = int(np.searchsorted(self.false_alarms, allowed, side="right")) - 1
+        return float(self.hits[last] / self.hits[-1])
+
+
+class Ranking:
+    """Rows sorted by score once, so that a curve under other weights costs one pass."""
+
+    def __init__(self, label: IntArray, score: FloatArray) -> None:
+        """Sort rows; `label` int (N,) 0 real, 1 manipulated, `score` float (N,), finite."""
+        self.order = np.argsort(-score, kind="stable")
+        self._is_fake = (label[self.order] == 1).astype(np.float64)
+        falling = score[self.order]
+        is_last = np.append(falling[1:] != falling[:-1], True)[: len(falling)]
+        self._last = None if is_last.all() else np.flatnonzero(is_last)
+
+    def curve(self, weight: FloatArray | None = None) -> Curve | None:
+        """The curve under a weight a row, float (N,), in the order of the rows given.
+
+        Returns: None if one of the classes has no weight.
+        """
+        each = np.ones(len(self.order)) if weight is None else weight[self.order]
+        hits = np.cumsum(each * self._is_fake)
+        false_alarms = np.cumsum(each) - hits
+        if not len(each) or hits[-1] <= 0 or false_alarms[-1] <= 0:
+            return None
+        if self._last is not None:
+            hits, false_alarms = hits[self._last], false_alarms[self._last]
+        return Curve(np.append(0.0, false_alarms), np.append(0.0, hits))
 
 
 def auc(label: IntArray, score: FloatArray) -> float | None:
@@ -31,7 +102,8 @@ def auc(label: IntArray, score: FloatArray) -> float | None:
 
     Returns: 0..1, or None if one of the classes is missing.
     """
-    return float(roc_auc_score(label, score)) if _has_both(label) else None
+    curve = Ranking(label, score).curve()
+    return curve.auc() if curve else None
 
 
 def equal_error_rate(label: IntArray, score: FloatArray) -> float | None:
@@ -39,15 +111,61 @@ def equal_error_rate(label: IntArray, score: FloatArray) -> float | None:
 
     Returns: 0..1, or None if one of the classes is missing.
     """
-    if not _has_both(label):
-        return None
-    false_alarms, hits, _ = roc_curve(label, score, drop_intermediate=False)
-    gap = false_alarms - (1.0 - hits)  # rises from -1 to 1
-    after = int(np.argmax(gap >= 0))
-    if after == 0:
-        return float(false_alarms[0])
-    share = -gap[after - 1] / (gap[after] - gap[after - 1])
-    return float(false_alarms[after - 1] + share * (false_alarms[after] - false_alarms[after - 1]))
+    curve = Ranking(label, score).curve()
+    return curve.equal_error_rate() if curve else None
+
+
+def row_losses(label: IntArray, score: FloatArray, threshold: float | None) -> FloatArray:
+    """What each row adds to the figures that are sums over rows, float64 (N, 6 + 15).
+
+    Columns: is real; is manipulated; is real and below the threshold; is manipulated and at
+    or above it; squared error; cross-entropy in nats, scores clipped to 1e-7 from 0 and 1,
+    which is as near as a float32 sigmoid tells apart; and, for each of 15 equal bins of the
+    score, label - score if the row is in it.
+    """
+    is_fake = (label == 1).astype(np.float64)
+    called = score >= (0.5 if threshold is None else threshold)
+    bins = np.minimum((score * N_BINS).astype(int), N_BINS - 1)
+    in_bin = np.zeros((len(score), N_BINS))
+    in_bin[np.arange(len(score)), bins] = is_fake - score
+    clipped = np.clip(score, 1e-7, 1 - 1e-7)
+    entropy = -np.where(is_fake > 0, np.log(clipped), np.log(1 - clipped))
+    sums = (
+        1 - is_fake, is_fake, (1 - is_fake) * ~called, is_fake * called,
+        np.square(score - is_fake), entropy,
+    )  # fmt: skip
+    return np.column_stack([*sums, in_bin])
+
+
+def summed_figures(sums: FloatArray) -> dict[str, float]:
+    """Figures out of (weighted) column sums of `row_losses`, float (21,).
+
+    `balanced_accuracy`: mean of the shares of real and of manipulated rows on their side of
+    the threshold. `ece`: expected calibration error, the mean distance of score and share of
+    manipulated rows over 15 equal bins, weighted by their rows (Guo et al., ICML 2017, for
+    the probability of "manipulated"). `brier`: mean squared error. `log_loss`: nats.
+    """
+    n_real, n_fake = sums[0], sums[1]
+    n_rows = n_real + n_fake
+    figures = {
+        "ece": float(np.abs(sums[6:]).sum() / n_rows),
+        "brier": float(sums[4] / n_rows),
+        "log_loss": float(sums[5] / n_rows),
+    }
+    if n_real > 0 and n_fake > 0:
+        figures["balanced_accuracy"] = float((sums[2] / n_real + sums[3] / n_fake) / 2)
+    return figures
+
+
+def ranked_figures(curve: Curve) -> dict[str, float]:
+    """Figures that depend on the order of the scores alone."""
+    return {
+        "auc": curve.auc(),
+        "eer": curve.equal_error_rate(),
+        "ap": curve.average_precision(),
+        "tpr_at_fpr_1": curve.hit_rate_at(0.01),
+        "tpr_at_fpr_5": curve.hit_rate_at(0.05),
+    }
 
 
 def equal_error_threshold(label: IntArray, score: FloatArray) -> float:
@@ -142,25 +260,40 @@ def pool_predictions(
 ) -> dict[VideoKey, tuple[int, float | None]]:
     """Pool rows by video, identified by (dataset, manipulation, video_id) and nothing less.
 
-    The frames of a video that have a row count as those sampled.
+    The frames of a video that have a row count as those sampled. A video is manipulated if
+    one of its faces is.
 
-    Returns: (label, score) a video; score None where nobody was seen in enough frames.
+    Returns: (label, score) a video; score None where nobody was seen in enough frames, and
+        for the videos without any row.
     """
     tracks: dict[VideoKey, dict[int, list[tuple[int, float]]]] = defaultdict(
         lambda: defaultdict(list)
     )
     label_of: dict[VideoKey, int] = {}
     for key, label, score in zip(
-        predictions.keys, predictions.label, predictions.score, strict=True
+        predictions.keys, predictions.label.tolist(), predictions.score.tolist(), strict=True
     ):
-        tracks[key.video][key.track_id].append((key.frame_index, float(score)))
-        label_of[key.video] = int(label)
-    pooled = {}
+        video = key.video
+        tracks[video][key.track_id].append((key.frame_index, score))
+        label_of[video] = max(label_of.get(video, -1), label)
+    pooled: dict[VideoKey, tuple[int, float | None]] = {}
     for video, faces in tracks.items():
         n_sampled = len({index for rows in faces.values() for index, _ in rows})
         pooled[video] = (label_of[video], pool_video(faces, n_sampled, pool))
+    for missed in predictions.unjudged:
+        pooled.setdefault(missed.key, (missed.label, None))
     return pooled
 
 
-def _has_both(label: IntArray) -> bool:
-    return bool((label == 0).any() and (label == 1).any())
+def map_features(features: FloatArray, seed: int) -> FloatArray:
+    """Lay features float (N, D) out on a plane by t-SNE, float (N, 2).
+
+    For looking only: distances between far groups mean nothing (van der Maaten, Hinton, 2008).
+    """
+    from sklearn.manifold import TSNE  # half a second
+
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    plane: FloatArray = TSNE(
+        perplexity=perplexity, init="pca", random_state=seed, learning_rate="auto"
+    ).fit_transform(features)
+    return plane

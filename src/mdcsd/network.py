@@ -92,6 +92,15 @@ class Network(nn.Module):
         """What goes into `standardise` for an input (B, C, S, S)."""
         return image
 
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        """What goes into `head`: (B, C, S, S) -> (B, D)."""
+        raise NotImplementedError
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, C, S, S) -> (B, K)."""
+        logits: torch.Tensor = self.head(self.features(image))
+        return logits
+
     def head_modules(self) -> list[nn.Module]:
         """The dense layers behind the convolutions."""
         return [self.head]
@@ -108,7 +117,7 @@ class Cnn(Network):
         """Build for one input size."""
         super().__init__()
         self.standardise = _standardise_for(spec)
-        self.features = nn.Sequential(
+        self.convolutions = nn.Sequential(
             nn.Conv2d(spec.channels, 3, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(3, 8, 3, padding=1),
@@ -122,11 +131,10 @@ class Cnn(Network):
         )
         self.head = nn.Linear(32 * (spec.image_size_px // 4) ** 2, n_outputs)
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, C, S, S) -> (B, K)."""
-        features: torch.Tensor = self.features(self.scale_input(image))  # (B, 32, S/4, S/4)
-        logits: torch.Tensor = self.head(features.flatten(1))
-        return logits
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, C, S, S) -> (B, 2 S^2)."""
+        maps: torch.Tensor = self.convolutions(self.scale_input(image))  # (B, 32, S/4, S/4)
+        return maps.flatten(1)
 
 
 class XceptionNetwork(Network):
@@ -144,11 +152,10 @@ class XceptionNetwork(Network):
             nn.Linear(512, n_outputs),
         )
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, C, S, S) -> (B, K)."""
-        features = self.backbone(self.scale_input(image))  # (B, 2048, S/32, S/32)
-        logits: torch.Tensor = self.head(features.mean((2, 3)))
-        return logits
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, C, S, S) -> (B, 2048)."""
+        maps: torch.Tensor = self.backbone(self.scale_input(image))  # (B, 2048, S/32, S/32)
+        return maps.mean((2, 3))
 
 
 class MdCsdNetwork(Network):
@@ -178,8 +185,8 @@ class MdCsdNetwork(Network):
         """Both necks and the layer that joins them."""
         return [self.rgb_neck, self.frequency_neck, self.head]
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) -> (B, K)."""
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) -> (B, 512)."""
         assert self.standardise is not None
         x = image / 127.5 - 1.0  # (B, 3, S, S)
         y = self.standardise(self.unscaled(image))  # (B, C', S', S')
@@ -188,9 +195,39 @@ class MdCsdNetwork(Network):
         for i, stitch in enumerate(self.stitches):
             x, y = stitch(self.rgb.stages[i](x), self.frequency.stages[i](y))
         x, y = self.rgb.stages[-1](x), self.frequency.stages[-1](y)  # (B, 2048, S/32, S/32)
-        joined = torch.cat([self.rgb_neck(x.mean((2, 3))), self.frequency_neck(y.mean((2, 3)))], 1)
-        logits: torch.Tensor = self.head(joined)  # (B, 512) -> (B, K)
-        return logits
+        return torch.cat([self.rgb_neck(x.mean((2, 3))), self.frequency_neck(y.mean((2, 3)))], 1)
+
+
+class BranchNetwork(Network):
+    """One branch of `mdcsd` alone, with its neck and head: what the other one adds to."""
+
+    def __init__(self, config: NetworkConfig, spec: PreprocessSpec, n_outputs: int) -> None:
+        """Build the branch that `config.branches` names, with random weights."""
+        super().__init__()
+        on_pixels = config.branches == "rgb"
+        self.transform = (
+            None if on_pixels else FrequencyTransform(config.frequency, spec.image_size_px)
+        )
+        channels = self.transform.out_channels if self.transform else 3
+        self.standardise = Standardise(channels) if self.transform else None
+        self.backbone = StagedBackbone(config.backbone, channels)
+        self.neck = _neck(self.backbone.channels[-1], config.dropout)
+        self.head = nn.Sequential(nn.Dropout(0.2 * config.dropout), nn.Linear(256, n_outputs))
+
+    def unscaled(self, image: torch.Tensor) -> torch.Tensor:
+        """The frequency representation of pixels (B, 3, S, S), or the pixels."""
+        frequencies: torch.Tensor = self.transform(image) if self.transform else image
+        return frequencies
+
+    def head_modules(self) -> list[nn.Module]:
+        """The neck and the last layer."""
+        return [self.neck, self.head]
+
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) -> (B, 256)."""
+        maps: torch.Tensor = self.backbone(self.scale_input(self.unscaled(image)))
+        features: torch.Tensor = self.neck(maps.mean((2, 3)))
+        return features
 
 
 def build_network(config: NetworkConfig, spec: PreprocessSpec, n_classes: int) -> Network:
@@ -209,6 +246,8 @@ def build_network(config: NetworkConfig, spec: PreprocessSpec, n_classes: int) -
             f"{spec.representation} with {spec.channels} channel(s). Run: prepare_dataset.py "
             "--raw --color DIRECTORY, and train without --grayscale."
         )
+    if config.branches != "both":
+        return BranchNetwork(config, spec, n_outputs)
     return MdCsdNetwork(config, spec, n_outputs)
 
 
@@ -219,18 +258,22 @@ def load_imagenet(network: Network, config: NetworkConfig) -> None:
     path = Path(config.pretrained_file) if config.pretrained_file else None
     if isinstance(network, XceptionNetwork):
         network.backbone.load_imagenet(path)
+    elif isinstance(network, BranchNetwork):
+        if network.transform is None or config.pretrained == "both":
+            network.backbone.load_imagenet(path)
     elif isinstance(network, MdCsdNetwork):
         network.rgb.load_imagenet(path)
         if config.pretrained == "both":
             network.frequency.load_imagenet(path)
 
 
-def to_score(logits: torch.Tensor) -> torch.Tensor:
+def to_score(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
     """Turn logits (B, 1) or (B, K) into scores (B,), 0..1, higher is more fake.
 
     One logit: its sigmoid. K logits: 1 - the softmax probability of class 0, the real one.
+    Logits are divided by the temperature first (Guo et al., ICML 2017).
     """
-    logits = logits.float()
+    logits = logits.float() / temperature
     return logits[:, 0].sigmoid() if logits.shape[1] == 1 else 1.0 - logits.softmax(1)[:, 0]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -26,6 +27,9 @@ IntArray = npt.NDArray[np.integer[Any]]
 BoxXyxy = tuple[float, float, float, float]
 Progress = Callable[[int, int], None]
 """Called with (done, in all) as work goes on."""
+ORIGINAL = "original"
+"""The manipulation of a real video in its `VideoKey`, whatever its data set calls it."""
+SPLITS = ("train", "val", "test")
 VerdictWord = Literal["likely_real", "uncertain", "likely_manipulated", "cannot_judge"]
 
 
@@ -102,7 +106,8 @@ class FaceCrop:
     `box_xyxy_px` is the crop's square in the frame's pixels (it may reach over the border,
     where the picture is mirrored); `crop_scale` is its side over the detector's box.
     `landmarks_xy_px` float32 (468, 2) in the frame's pixels, None where no face was searched.
-    `track_id` counts the persons of one video from 0.
+    `track_id` counts the persons of one video from 0. `mask_share` is the share of the square
+    that the data set's mask marks as manipulated, None without a mask.
     """
 
     video_id: str
@@ -114,6 +119,7 @@ class FaceCrop:
     landmarks_xy_px: npt.NDArray[np.float32] | None
     crop_scale: float
     rgb: RgbArray
+    mask_share: float | None = None
 
     def __post_init__(self) -> None:
         """Check that the crop is square."""
@@ -134,12 +140,41 @@ class VideoKey(NamedTuple):
 
 
 @dataclass(frozen=True)
+class VideoEntry:
+    """One video of a data set, and what the data set says of it.
+
+    `path` is a video file, or a folder of frames, or a single picture. `label` 0 is real, 1
+    manipulated. `split` is train, val or test, None where nothing says. `source_ids` are the
+    people or original videos in it: one id never stands in two splits; the first is the one
+    whose picture it is, as opposed to the one whose face was put on. `mask_path` is a video of
+    the same frames that is bright where they were manipulated. `crop_scale` is set where
+    `path` holds face crops already: their side over the detector's box.
+    """
+
+    path: Path
+    key: VideoKey
+    label: int
+    split: str | None = None
+    source_ids: tuple[str, ...] = ()
+    compression: str = ""
+    mask_path: Path | None = None
+    crop_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        """Real videos, and only they, are of the manipulation `original`."""
+        _require(self.label in (0, 1), f"{self.path}: label {self.label}")
+        is_original = self.key.manipulation == ORIGINAL
+        _require(is_original == (self.label == 0), f"{self.path}: label {self.label}, {self.key}")
+
+
+@dataclass(frozen=True)
 class CropEntry:
     """One face crop on disk, and what is known of the video it came from.
 
     `label` 0 is real, 1.. the manipulations in the order of the data set's `class_names`;
     `source_ids` are the people or original videos in it: one id never stands in two splits.
-    `crop_scale` None and `box_xyxy_px` None mean that no faces.csv said.
+    `crop_scale` None and `box_xyxy_px` None mean that no faces.csv said. `mask_share` is the
+    share of the box that the data set's mask marks as manipulated, None without a mask.
     """
 
     path: Path
@@ -155,6 +190,7 @@ class CropEntry:
     confidence: float = 1.0
     crop_scale: float | None = None
     compression: str = ""
+    mask_share: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a label below 0."""
@@ -176,46 +212,73 @@ class FrameKey(NamedTuple):
         return VideoKey(self.dataset, self.manipulation, self.video_id)
 
 
+class Origin(NamedTuple):
+    """Where one face in one frame comes from.
+
+    `class_name` is the data's own, which a network of two classes does not tell apart;
+    `identity` the person or original video that intervals are resampled by, the first of its
+    source ids. Both compression and identity are empty where they are not known.
+    """
+
+    key: FrameKey
+    class_name: str
+    compression: str = ""
+    identity: str = ""
+
+
 @dataclass(frozen=True)
 class Batch:
     """What the loader hands to the network.
 
     `image` float32 (B, C, S, S), RGB, 0..255 for pixels, else DCT coefficients; `label`
-    int64 (B,), index of the network's class, 0 real; `class_names` are the data's own, which
-    a network of two classes does not tell apart. `global_size` counts the samples of this
+    int64 (B,), index of the network's class, 0 real. `global_size` counts the samples of this
     step over all processes: dividing the summed loss by it gives one process and many the
     same gradient.
     """
 
     image: torch.Tensor
     label: torch.Tensor
-    keys: tuple[FrameKey, ...]
-    class_names: tuple[str, ...]
+    origins: tuple[Origin, ...]
     global_size: int
 
     def __post_init__(self) -> None:
         """Check that images, labels and keys are of one number."""
-        sizes = (self.image.shape[0], self.label.shape[0], len(self.keys), len(self.class_names))
+        sizes = (self.image.shape[0], self.label.shape[0], len(self.origins))
         _require(len(set(sizes)) == 1, f"Batch of unequal parts: {sizes}")
         _require(self.image.ndim == 4, f"Batch.image must be (B, C, S, S): {self.image.shape}")
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How a score becomes a verdict; plain data, fitted on validation only.
+    """How a network's answer becomes a score and a verdict; plain data, fitted on validation.
 
-    A score from `uncertain_from` is "uncertain", from `manipulated_from` "likely
-    manipulated". `fitted_on` says on what, in words, or that nothing was fitted.
+    `temperature` divides the logits before they become a score. The thresholds are on that
+    score: `equal_error` errs equally often on real and manipulated videos, `false_alarm_5` and
+    `false_alarm_1` call at most 5 % and 1 % of the real ones manipulated. `fitted_on` says on
+    what, in words, or that nothing was fitted.
     """
 
-    uncertain_from: float
-    manipulated_from: float
+    equal_error: float
+    false_alarm_5: float
+    false_alarm_1: float
+    temperature: float
     fitted_on: str
 
     def __post_init__(self) -> None:
-        """Check the order of the thresholds."""
-        ordered = 0.0 <= self.uncertain_from <= self.manipulated_from <= 1.0
-        _require(ordered, f"thresholds out of order: {self}")
+        """Check range and order of the thresholds."""
+        ordered = 0.0 <= self.false_alarm_5 <= self.false_alarm_1 <= 1.0
+        _require(ordered and 0.0 <= self.equal_error <= 1.0, f"thresholds out of order: {self}")
+        _require(self.temperature > 0, f"temperature of {self}")
+
+    @property
+    def manipulated_from(self) -> float:
+        """Score from which a file is called likely manipulated."""
+        return self.false_alarm_5
+
+    @property
+    def uncertain_from(self) -> float:
+        """Score from which a file is called uncertain."""
+        return min(self.equal_error, self.false_alarm_5)
 
     def verdict(self, score: float) -> VerdictWord:
         """Name the step of three that a score (0..1, higher is more fake) stands on."""
@@ -225,24 +288,48 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """Scores of a data set, one row per face in a frame, as columns of equal length N.
+class UnjudgedVideo:
+    """A video that has no score, because no face was found in it, or it could not be read.
 
-    `label` int64 (N,): 0 real, 1 manipulated, whatever the manipulation, -1 not known;
-    `class_names` the row's own class; `score` float64 (N,), 0..1, higher is more fake.
+    `label` 0 real, 1 manipulated, -1 not known.
     """
 
-    keys: tuple[FrameKey, ...]
+    key: VideoKey
+    label: int
+    class_name: str
+    compression: str = ""
+    identity: str = ""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scores of data sets, one row per face in a frame, as columns of equal length N.
+
+    `label` int64 (N,): 0 real, 1 manipulated, whatever the manipulation, -1 not known;
+    `score` float64 (N,), 0..1, higher is more fake. `unjudged` are the videos without a row.
+    """
+
+    origins: tuple[Origin, ...]
     label: IntArray
-    class_names: tuple[str, ...]
     score: FloatArray
+    unjudged: tuple[UnjudgedVideo, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse columns of unequal length, rows told twice, and scores that are no number."""
-        sizes = {len(self.keys), len(self.label), len(self.class_names), len(self.score)}
+        sizes = {len(self.origins), len(self.label), len(self.score)}
         _require(len(sizes) == 1, f"Predictions with columns of lengths {sorted(sizes)}")
         _require(len(set(self.keys)) == len(self.keys), "Predictions hold a row twice")
         _require(bool(np.isfinite(self.score).all()), "Predictions hold NaN or infinity")
+
+    @cached_property
+    def keys(self) -> tuple[FrameKey, ...]:
+        """What identifies each row."""
+        return tuple(origin.key for origin in self.origins)
+
+    def rows(self, chosen: IntArray) -> Predictions:
+        """Some of the rows, by index, and no unjudged video."""
+        origins = tuple(self.origins[i] for i in chosen)
+        return Predictions(origins, self.label[chosen], self.score[chosen])
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import Any
 from mdcsd import storage
 from mdcsd.config import PrepareDatasetConfig
 from mdcsd.errors import DataError, InputError, MediaError
-from mdcsd.nouns import CropEntry, FrameKey, Progress
+from mdcsd.nouns import SPLITS, CropEntry, FrameKey, Progress, UnjudgedVideo
 from mdcsd.records import (
     FORMAT_VERSION,
     INDEX_NAME,
@@ -35,8 +35,7 @@ from mdcsd.records import (
     encode_record,
 )
 from mdcsd.representation import represent, to_luma
-from mdcsd.sources import SPLITS, UNLABELLED, read_crop_folder
-from mdcsd.splits import assign_splits, check_no_leak
+from mdcsd.splits import read_split_crops
 from mdcsd.tfrecord import ShardWriter
 from mdcsd.video import read_image
 
@@ -76,22 +75,16 @@ def prepare_dataset(config: PrepareDatasetConfig, progress: Progress = lambda *_
     if not config.directory:
         raise InputError("no DIRECTORY given. Pass a folder of face crops.")
     directory = Path(config.directory)
-    entries = read_crop_folder(directory, config.crop_scale)
+    crops, split_rule = read_split_crops(directory, config.crop_scale, config.seed)
+    entries = crops.entries
     labels = {entry.class_name: entry.label for entry in entries}
-    split_rule = "folders"
-    if set(labels) == {UNLABELLED}:
-        split_rule = "none: images alone"
-        entries = [replace(entry, split="test") for entry in entries]
-    elif entries[0].split is None:
-        split_rule = f"80/10/10 by video, source ids kept together, seed {config.seed}"
-        entries = assign_splits(entries, config.seed)
-    check_no_leak(entries)
     _check_one_crop_scale(directory, entries)
     n_before, prepared = 0, []
     by_split = {split: [e for e in entries if e.split == split] for split in SPLITS}
     for split, some in by_split.items():
         if some:
-            job = _SplitJob(config, split, split_rule, some, labels)
+            unjudged = [video for of, video in crops.unjudged if of == split]
+            job = _SplitJob(config, split, split_rule, some, labels, unjudged)
             prepared.append(job.run(partial(_count, progress, n_before, len(entries))))
             n_before += len(some)
     return Prepared(dict(sorted(labels.items(), key=lambda each: each[1])), tuple(prepared))
@@ -106,7 +99,8 @@ def dataset_folder(config: PrepareDatasetConfig, split: str) -> Path:
     directory = Path(config.directory).resolve()
     parent = Path(config.output) if config.output else directory.parent
     color = "_color" if config.color else ""
-    return parent / f"{directory.name}{color}_{config.representation}_{split}_tf"
+    name = directory.stem if directory.suffix == ".csv" else directory.name
+    return parent / f"{name}{color}_{config.representation}_{split}_tf"
 
 
 def _check_one_crop_scale(directory: Path, entries: list[CropEntry]) -> None:
@@ -128,6 +122,7 @@ class _SplitJob:
         split_rule: str,
         entries: list[CropEntry],
         labels: dict[str, int],
+        unjudged: list[UnjudgedVideo],
     ) -> None:
         self.config = config
         self.split = split
@@ -135,6 +130,7 @@ class _SplitJob:
         self.entries = list(entries)
         random.Random(f"{config.seed} {split}").shuffle(self.entries)
         self.labels = labels
+        self.unjudged = unjudged
         self.folder = dataset_folder(config, split)
         self.partial = self.folder / ".partial"
         self.fingerprint = self._fingerprint()
@@ -167,7 +163,8 @@ class _SplitJob:
         kept = asdict(self.config)
         for name in ("directory", "output", "workers"):
             del kept[name]
-        digest = hashlib.sha256(repr((FORMAT_VERSION, kept, sorted(self.labels.items()))).encode())
+        facts = (FORMAT_VERSION, kept, sorted(self.labels.items()), self.unjudged)
+        digest = hashlib.sha256(repr(facts).encode())
         for entry in self.entries:
             stat = entry.path.stat()
             digest.update(repr((entry, stat.st_size, stat.st_mtime_ns)).encode())
@@ -320,6 +317,7 @@ class _SplitJob:
             ],
             "failed": [reason for note in notes for reason in note["failed"]],
             "videos": videos,
+            "unjudged": [asdict(video) for video in self.unjudged],
             "fingerprint": self.fingerprint,
         }
 

@@ -1,10 +1,11 @@
-"""The job: a folder of videos -> a folder of square face crops and faces.csv.
+"""The job: a folder or a catalogue of videos -> a folder of square face crops and faces.csv.
 
 What it writes below the output folder:
 
     <relative folder>/<video>_<frame:04d>.png       crops; `_t<track>` after the frame for
                                                     every person but the first
     faces.csv                                       one row a crop
+    catalogue.csv                                   what each video is, where a catalogue said
     .process_frames/settings.json                   what every crop here was cut with
     .process_frames/videos/<video path>.json        one finished video each
 
@@ -24,21 +25,21 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from mdcsd import storage
-from mdcsd.config import FrameSelection, ProcessFramesConfig
+from mdcsd.catalogue import CATALOGUE_NAME, add_to_catalogue, read_catalogue, video_name
+from mdcsd.config import ProcessFramesConfig
 from mdcsd.errors import DataError, InputError, MediaError
-from mdcsd.faces import FaceFinder, crop_square, cut_crop
-from mdcsd.nouns import BoxXyxy, FaceCrop, Frame, Progress
-from mdcsd.tracks import Tracker
-from mdcsd.video import VIDEO_SUFFIXES, encode_png, find_media, iter_frames
+from mdcsd.face_crops import iter_crops
+from mdcsd.nouns import FaceCrop, Progress, VideoEntry
+from mdcsd.video import VIDEO_SUFFIXES, encode_png, find_media
 
 FACES_CSV_COLUMNS = (
     "path", "video", "frame", "time_s", "x0", "y0", "x1", "y1", "confidence", "track", "crop_scale",
+    "mask_share",
 )  # fmt: skip
 
 _JOURNAL = ".process_frames"
@@ -75,6 +76,7 @@ class _Job:
     path: Path
     output: Path
     config: ProcessFramesConfig
+    mask_path: Path | None = None
 
     def journal(self) -> Path:
         return self.output / _JOURNAL / "videos" / f"{self.video}.json"
@@ -108,6 +110,8 @@ def process_frames(config: ProcessFramesConfig, progress: Progress = lambda *_: 
     output = Path(config.output_path)
     storage.make_folder(output)
     _keep_to_one_setting(output, config)
+    if _is_catalogue(config):
+        add_to_catalogue(output / CATALOGUE_NAME, _videos_of(config))
     results = {job.video: done for job in jobs if (done := _finished(job)) is not None}
     n_resumed = len(results)
     progress(n_resumed, len(jobs))
@@ -129,55 +133,17 @@ def process_frames(config: ProcessFramesConfig, progress: Progress = lambda *_: 
     )
 
 
-def iter_crops(
-    path: Path, video_id: str, selection: FrameSelection, faces: str, size_px: int, scale: float
-) -> Iterator[tuple[Frame, list[FaceCrop]]]:
-    """Decode a video and cut the faces out of each selected frame.
-
-    Args:
-        faces: "largest" for one face a frame, "all" for every one.
-
-    Yields: each frame with its crops, the largest face first; a frame without a face comes
-        with an empty list, so that the caller can count it.
-    """
-    finder, tracker = _finder(), Tracker()
-    for frame in iter_frames(path, selection):
-        yield frame, crop_faces(frame, video_id, finder, tracker, faces, size_px, scale)
-
-
-def crop_faces(
-    frame: Frame,
-    video_id: str,
-    finder: FaceFinder,
-    tracker: Tracker,
-    faces: str,
-    size_px: int,
-    scale: float,
-) -> list[FaceCrop]:
-    """Cut the faces out of one frame; see `iter_crops`."""
-    found = finder.find(frame.rgb)[: 1 if faces == "largest" else None]
-    track_ids = tracker.update([face.box_xyxy_px for face in found], frame.time_s)
-    height, width = frame.rgb.shape[:2]
-    crops = []
-    for face, track_id in zip(found, track_ids, strict=True):
-        left, top, side = square = crop_square(face.box_xyxy_px, scale, height, width)
-        box: BoxXyxy = (float(left), float(top), float(left + side), float(top + side))
-        rgb = cut_crop(frame.rgb, square, size_px)
-        crops.append(
-            FaceCrop(
-                video_id, frame.index, frame.time_s, track_id, box,
-                face.confidence, face.landmarks_xy_px, scale, rgb,
-            )
-        )  # fmt: skip
-    return crops
-
-
 def _plan(config: ProcessFramesConfig) -> list[_Job]:
     if not config.video_path:
         raise InputError("no video given. Pass --video_path with a video or a folder of videos.")
     root, output = Path(config.video_path), Path(config.output_path)
-    paths = find_media(root, VIDEO_SUFFIXES)
     base = root.parent if root.is_file() else root
+    if _is_catalogue(config):
+        return [
+            _Job(video_name(entry), entry.path, output, config, entry.mask_path)
+            for entry in _videos_of(config)
+        ]
+    paths = find_media(root, VIDEO_SUFFIXES)
     jobs = [_Job(path.relative_to(base).as_posix(), path, output, config) for path in paths]
     stems = Counter(Path(job.video).with_suffix("") for job in jobs)
     for stem, count in stems.items():
@@ -187,6 +153,22 @@ def _plan(config: ProcessFramesConfig) -> list[_Job]:
                 "same crop names. Rename all but one."
             )
     return jobs
+
+
+def _is_catalogue(config: ProcessFramesConfig) -> bool:
+    return Path(config.video_path).suffix.lower() == ".csv"
+
+
+def _videos_of(config: ProcessFramesConfig) -> list[VideoEntry]:
+    """The videos of a catalogue; what are crops already need no cutting."""
+    path = Path(config.video_path)
+    videos = [entry for entry in read_catalogue(path) if entry.crop_scale is None]
+    if not videos:
+        raise InputError(
+            f"{path}: no video in it: its entries are face crops already. Pass it to "
+            "prepare_dataset.py."
+        )
+    return videos
 
 
 def _keep_to_one_setting(output: Path, config: ProcessFramesConfig) -> None:
@@ -219,7 +201,10 @@ def _finished(job: _Job) -> VideoResult | None:
             f"{job.path}: {job.output} holds crops of another video of this name "
             f"({before.get('source')}). Rename one, or give another --output_path."
         )
-    whole = all((job.output / row[0]).is_file() for row in result.rows)
+    whole = all(
+        len(row) == len(FACES_CSV_COLUMNS) and (job.output / row[0]).is_file()
+        for row in result.rows
+    )
     return result if same_content and whole else None
 
 
@@ -260,7 +245,13 @@ def _process_video(job: _Job) -> VideoResult:
         _remove_crops(job.output, job.old_crops())
         config = job.config
         for _, crops in iter_crops(
-            job.path, job.video, config.selection(), config.faces, config.size, config.scale
+            job.path,
+            job.video,
+            config.selection(),
+            config.faces,
+            config.size,
+            config.scale,
+            job.mask_path,
         ):
             n_frames += 1
             n_empty += not crops
@@ -293,6 +284,7 @@ def _save_crop(job: _Job, crop: FaceCrop) -> tuple[Any, ...]:
     return (
         name, job.video, crop.frame_index, round(crop.time_s, 6), *box,
         round(crop.confidence, 4), crop.track_id, crop.crop_scale,
+        "" if crop.mask_share is None else round(crop.mask_share, 4),
     )  # fmt: skip
 
 
@@ -311,9 +303,3 @@ def _to_csv(results: list[VideoResult]) -> str:
     for result in results:
         table.writerows(result.rows)
     return text.getvalue()
-
-
-@lru_cache(maxsize=1)
-def _finder() -> FaceFinder:
-    """This process's models, loaded when the first video is opened."""
-    return FaceFinder()

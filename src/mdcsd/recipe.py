@@ -1,6 +1,6 @@
 """Recipes, `--set` and flags -> settings.
 
-Precedence: the defaults of `config.py` < recipe < `--set section.key=value` < a flag that
+Precedence: the defaults of the dataclasses < recipe < `--set section.key=value` < a flag that
 was given. An unknown section or key is an error that names the nearest known one.
 """
 
@@ -9,12 +9,13 @@ from __future__ import annotations
 import sys
 import types
 import typing
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from mdcsd.config import Settings, parse_image_size
+from mdcsd.config import parse_image_size
 from mdcsd.errors import SettingError, nearest
+from mdcsd.settings import Settings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -98,12 +99,16 @@ def _lay_over(settings: Settings, changes: Changes) -> Settings:
 
 
 def _replace_fields(name: str, section: _Section, values: dict[str, Any]) -> _Section:
-    hints = typing.get_type_hints(type(section))
-    known = {each.name for each in fields(section)}  # type: ignore[arg-type]
+    return replace(section, **_converted(name, type(section), values))  # type: ignore[type-var]
+
+
+def _converted(name: str, kind: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Check the values of a section, or of a table in one, by the fields of its dataclass."""
+    hints = typing.get_type_hints(kind)
+    known = {each.name for each in fields(kind)}
     for key in values:
         _check(key in known, f"unknown setting {name}.{key}.{nearest(key, known)}")
-    converted = {key: _convert(f"{name}.{key}", hints[key], value) for key, value in values.items()}
-    return replace(section, **converted)  # type: ignore[type-var]
+    return {key: _convert(f"{name}.{key}", hints[key], value) for key, value in values.items()}
 
 
 def _convert(name: str, hint: Any, value: Any) -> Any:
@@ -116,6 +121,17 @@ def _convert(name: str, hint: Any, value: Any) -> Any:
     if origin is Literal:
         _check(value in args, f"{name} = {value!r}: expected one of {', '.join(map(str, args))}.")
         return value
+    if origin is tuple and is_dataclass(args[0]):
+        rows = value if isinstance(value, (list, tuple)) else [value]
+        _check(all(isinstance(row, dict) for row in rows), f"{name}: expected [[{name}]] tables.")
+        return tuple(args[0](**_converted(name, args[0], row)) for row in rows)
+    if origin is tuple and args[0] is str:
+        parts = value.split(",") if isinstance(value, str) else value
+        _check(
+            isinstance(parts, (list, tuple)) and all(type(part) is str for part in parts),
+            f"{name} = {value!r}: expected a list of names.",
+        )
+        return tuple(part.strip() for part in parts if part.strip())
     if origin is tuple:
         if isinstance(value, str):
             return parse_image_size(value)

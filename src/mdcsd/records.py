@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from mdcsd import storage
 from mdcsd.config import Representation
-from mdcsd.errors import DataError, RecordError
-from mdcsd.nouns import BoxXyxy, FrameKey
+from mdcsd.errors import DataError, RecordError, nearest
+from mdcsd.nouns import BoxXyxy, FrameKey, UnjudgedVideo, VideoKey
 from mdcsd.tfrecord import FeatureValue, ShardReader, decode_example, encode_example
 from mdcsd.video import decode_png, encode_png
 
@@ -65,6 +65,8 @@ class ShardSet:
 
     `counts` holds the number of records of each class of `class_names`; `shape` is (H, W, C)
     of every image, None where they differ. `fingerprint` changes with the records' bytes.
+    `unjudged` are videos of the set in which no face was found. `dropped` classes are left
+    out when it is read, see `keep_manipulations`.
     """
 
     path: Path
@@ -77,6 +79,8 @@ class ShardSet:
     crop_scale: float
     shape: tuple[int, int, int] | None
     fingerprint: str
+    unjudged: tuple[UnjudgedVideo, ...] = ()
+    dropped: frozenset[str] = frozenset()
 
     @property
     def facts(self) -> FloatListFacts:
@@ -170,6 +174,35 @@ def open_shards(path: Path) -> ShardSet:
     return _from_scan(path)
 
 
+def keep_manipulations(shards: ShardSet, kept: tuple[str, ...]) -> ShardSet:
+    """Leave out every manipulation but some; the real faces stay. None named: all stay.
+
+    Raises: DataError naming those that there are, if one is unknown.
+    """
+    if not kept:
+        return shards
+    fakes = shards.class_names[1:]
+    for name in kept:
+        if name not in fakes:
+            raise DataError(f"{shards.path}: no manipulation {name}.{nearest(name, fakes)}")
+    dropped = frozenset(fakes) - set(kept)
+    counts = tuple(
+        0 if name in dropped else count
+        for name, count in zip(shards.class_names, shards.counts, strict=True)
+    )
+    unjudged = tuple(video for video in shards.unjudged if video.class_name not in dropped)
+    return replace(shards, counts=counts, unjudged=unjudged, dropped=dropped)
+
+
+def read_class_name(content: bytes, facts: FloatListFacts) -> str:
+    """Read a record's class without decoding its picture."""
+    features = decode_example(content)
+    if "class_name" in features:
+        return cast(bytes, features["class_name"][0]).decode()
+    label = int(features["label"][0])
+    return facts.class_names[label] if label < len(facts.class_names) else str(label)
+
+
 def _encode_floats(image: PixelArray) -> bytes:
     return zlib.compress(np.ascontiguousarray(image, "<f4").tobytes(), level=1)
 
@@ -250,6 +283,10 @@ def _described(folder: Path, index: dict[str, Any]) -> ShardSet:
         crop_scale=index["crop_scale"],
         shape=None if index["shape"] is None else cast(Any, tuple(index["shape"])),
         fingerprint=_digest(shard["sha256"] for shard in index["shards"]),
+        unjudged=tuple(
+            UnjudgedVideo(**{**video, "key": VideoKey(*video["key"])})
+            for video in index.get("unjudged", ())
+        ),
     )
 
 

@@ -26,9 +26,9 @@ import torch
 
 from mdcsd import storage
 from mdcsd.checkpoint import Tensors, load_tensors, save_tensors
-from mdcsd.config import Settings
 from mdcsd.errors import DataError, SettingError
 from mdcsd.recipe import load_settings
+from mdcsd.settings import Settings
 
 # What may differ when a run goes on: the rest would make its numbers somebody else's.
 _RESUMABLE = frozenset(

@@ -1,179 +1,163 @@
-"""Folders -> catalogue entries: which files are there, of which video, class and split."""
+"""Data sets as their makers hand them out -> rows of `VideoEntry`: which layout a folder has.
+
+Nothing is decoded: a scan lists folders and asks for sizes, and says what a list or a split
+names that is not there. `source_layouts.py` reads the layouts, `source_lists.py` the lists.
+"""
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from mdcsd.errors import DataError, InputError
-from mdcsd.nouns import CropEntry, VideoKey
-from mdcsd.video import IMAGE_SUFFIXES, find_media
+from mdcsd import source_layouts as layouts
+from mdcsd.errors import InputError, SettingError
+from mdcsd.source_scan import Scan
 
-SPLITS = ("train", "val", "test")
-REAL_CLASS_NAMES = frozenset({"original", "real"})
-UNLABELLED = "unlabelled"
-
-# What process_frames writes: <video>_<frame:04d>[_t<track>]
-_CROP_NAME = re.compile(r"^(?P<video>.+)_(?P<frame>\d{4,})(?:_t(?P<track>\d+))?$")
-# FaceForensics++: 000 is an original, 000_003 the face of 003 put on 000.
-_FFPP_NAME = re.compile(r"^(\d{3})(?:_(\d{3}))?$")
+__all__ = ["LAYOUTS", "Scan", "parse_data_argument", "read_dataset"]
 
 
-def read_crop_folder(directory: Path, crop_scale: float) -> list[CropEntry]:
-    """Catalogue a folder of face crops.
-
-    Layouts: class folders, split/class, class/split (train, val, test), or images alone,
-    which get the class `unlabelled`. Below its class a crop may lie in further folders; they
-    belong to its video's name. `faces.csv` at the root is believed where it names a crop;
-    otherwise the file's name is parsed.
+def read_dataset(name: str, root: Path) -> Scan:
+    """Read a data set as downloaded.
 
     Args:
-        crop_scale: what to assume of crops that faces.csv does not describe.
+        name: one of `LAYOUTS`; any other name is read by content, as a JSON file of
+            DeepfakeBench (or a folder of nothing else), or as plain class folders.
 
-    Returns: entries sorted by path. Label 0 is the class `original` or `real`; the others
-        follow in alphabetical order from 1.
-
-    Raises: InputError if there are no images; DataError if there are two real classes, or
-        some classes are split and others not.
+    Raises: InputError if `root` is not laid out so, saying what was expected and which known
+        layout it has; DataError if a list in it is damaged or contradicts itself.
     """
-    if not directory.is_dir():
-        raise InputError(f"{directory}: no such folder. Expected a folder of face crops.")
-    described = _read_faces_csv(directory)
-    paths = find_media(directory, IMAGE_SUFFIXES)
-    placed = [(path, *_place(path.relative_to(directory))) for path in paths]
-    if len({split is None for _, split, _, _ in placed}) > 1:
-        raise DataError(
-            f"{directory}: some images lie in train/val/test folders and some do not. Put all of "
-            "them into split folders, or none."
-        )
-    labels = label_classes({class_name for _, _, class_name, _ in placed})
-    if UNLABELLED in labels and len(labels) > 1:
-        loose = next(path for path, _, class_name, _ in placed if class_name == UNLABELLED)
-        raise DataError(
-            f"{loose}: lies outside the class folders ({', '.join(sorted(labels))}). Move it into "
-            "one of them, or away."
-        )
-    entries = []
-    for path, split, class_name, below in placed:
-        entry = _from_name(path, directory.name, split, class_name, below)
-        row = described.get(path.relative_to(directory).as_posix())
-        if described and row is None:
-            raise DataError(
-                f"{path}: not in {directory / 'faces.csv'}: left by another run, or moved. Remove "
-                "it, or remove faces.csv to go by the files' names and --crop_scale."
-            )
-        entry = replace(entry, label=labels[class_name], crop_scale=crop_scale)
-        try:
-            entries.append(_from_row(entry, row) if row else entry)
-        except (KeyError, ValueError) as error:
-            raise DataError(f"{directory / 'faces.csv'}: {path.name}: {error}.") from None
-    _check_unique(entries)
-    return entries
-
-
-def label_classes(class_names: set[str]) -> dict[str, int]:
-    """Number the classes: the real one is 0, the others follow in alphabetical order.
-
-    Without a real class numbers start at 1; `unlabelled` alone is 0.
-
-    Raises: DataError if two classes claim to be real.
-    """
-    real = sorted(name for name in class_names if name.lower() in REAL_CLASS_NAMES | {UNLABELLED})
-    if len(real) > 1:
-        raise DataError(f"two classes of real faces ({', '.join(real)}). Merge their folders.")
-    fakes = sorted(class_names - set(real))
-    return {name: 0 for name in real} | {name: i for i, name in enumerate(fakes, start=1)}
-
-
-def parse_source_ids(video_id: str) -> tuple[str, ...]:
-    """Name the originals a video is made of: FF++'s `000_003` has two, others have themselves."""
-    name = video_id.rpartition("/")[2]
-    match = _FFPP_NAME.match(name)
-    return tuple(part for part in match.groups() if part) if match else (name,)
-
-
-def _check_unique(entries: list[CropEntry]) -> None:
-    seen: dict[tuple[object, ...], Path] = {}
-    for entry in entries:
-        key = (entry.key, entry.split, entry.track_id, entry.frame_index)
-        first = seen.setdefault(key, entry.path)
-        if first != entry.path:
-            raise DataError(
-                f"{first} and {entry.path} are the same face of the same frame (video "
-                f"{entry.key.video_id}, frame {entry.frame_index}). Remove or rename one."
-            )
-
-
-def _place(relative: Path) -> tuple[str | None, str, Path]:
-    """(split, class, path below both) of an image's path below the root."""
-    folders = list(relative.parts[:-1])
-    split = next((name for name in folders[:2] if name in SPLITS), None)
-    if split:
-        folders.remove(split)
-    class_name = folders.pop(0) if folders else UNLABELLED
-    return split, class_name, Path(*folders, relative.name)
-
-
-def _from_name(
-    path: Path, dataset: str, split: str | None, class_name: str, below: Path
-) -> CropEntry:
-    """Read video, frame and track off a file name; a name of digits alone is a frame number."""
-    folder, stem = below.parent, below.stem
-    match = _CROP_NAME.match(stem)
-    if match:
-        video = (folder / match["video"]).as_posix()
-        frame, track = int(match["frame"]), int(match["track"] or 0)
-    elif stem.isdigit() and folder.parts:
-        video, frame, track = folder.as_posix(), int(stem), 0
-    else:
-        video, frame, track = (folder / stem).as_posix(), 0, 0
-    return CropEntry(
-        path=path,
-        key=VideoKey(dataset, class_name, video),
-        label=0,
-        class_name=class_name,
-        split=split,
-        source_ids=parse_source_ids(video),
-        frame_index=frame,
-        track_id=track,
-    )
-
-
-def _from_row(entry: CropEntry, row: dict[str, str]) -> CropEntry:
-    """Take from faces.csv what it says of a crop; ValueError if a field is no number."""
-    _, _, below = _place(Path(row["video"]))
-    video = below.with_suffix("").as_posix()
-    return replace(
-        entry,
-        key=entry.key._replace(video_id=video),
-        source_ids=parse_source_ids(video),
-        frame_index=int(row["frame"]),
-        time_s=float(row["time_s"]),
-        track_id=int(row["track"]),
-        box_xyxy_px=(float(row["x0"]), float(row["y0"]), float(row["x1"]), float(row["y1"])),
-        confidence=float(row["confidence"]),
-        crop_scale=float(row["crop_scale"]),
-    )
-
-
-def _read_faces_csv(directory: Path) -> dict[str, dict[str, str]]:
-    path = directory / "faces.csv"
-    if not path.is_file():
-        return {}
+    if not root.exists():
+        raise InputError(f"{root}: no such file or folder. Check the path after {name}=.")
+    layout = LAYOUTS.get(name)
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return {row["path"]: row for row in _complete_rows(path, csv.DictReader(file))}
-    except (KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a faces.csv of process_frames.py ({error}).") from None
+        if layout is not None and layout.fits(root):
+            scan = layout.read(name, root)
+        elif layout is not None:
+            raise InputError(f"{root}: expected {layout.expects} for {name}.{_advice(root)}")
+        elif _fitting(root):
+            raise InputError(f"{root}: as {name} it would lose its split and ids.{_advice(root)}")
+        elif layouts.bench_files(root):
+            scan = layouts.read_deepfakebench(name, root)
+        else:
+            scan = layouts.read_plain(name, root)
+    except OSError as error:
+        raise InputError(f"{root}: cannot be listed ({error}). Check its rights.") from None
+    if not scan.entries:
+        expected = layout.expects if layout else "class folders (original or real, and others)"
+        raise InputError(f"{root}: no video of {name} in it. Expected {expected}.")
+    return scan
 
 
-def _complete_rows(path: Path, table: csv.DictReader[str]) -> Iterator[dict[str, str]]:
-    for row in table:
-        if None in row.values():
-            raise DataError(
-                f"{path}: line {table.line_num} is cut off. Run process_frames.py again."
-            )
-        yield row
+def parse_data_argument(text: str) -> tuple[str, Path]:
+    """Take "NAME=ROOT" apart.
+
+    Raises: SettingError if it is no such pair.
+    """
+    name, _, root = text.partition("=")
+    if not re.fullmatch(r"[\w.+-]+", name) or not root:
+        raise SettingError(
+            f"{text!r}: expected NAME=ROOT, as in ffpp=FaceForensics++. Names with a layout of "
+            f"their own: {', '.join(LAYOUTS)}."
+        )
+    return name, Path(root).expanduser()
+
+
+class _Layout(NamedTuple):
+    """How a layout is read and recognised, and what it looks like in words."""
+
+    read: Callable[[str, Path], Scan]
+    fits: Callable[[Path], bool]
+    expects: str
+
+
+def _has_any(*folders: str) -> Callable[[Path], bool]:
+    return lambda root: any((root / folder).is_dir() for folder in folders)
+
+
+def _is_celeb_df(root: Path) -> bool:
+    return _has_any("Celeb-real", "YouTube-real", "Celeb-synthesis")(root) and not _is_pp(root)
+
+
+_is_pp = _has_any(*(f"Celeb-synthesis/{name}" for name in layouts.CELEB_PP_SCENARIOS))
+
+
+def _is_dfdc(root: Path) -> bool:
+    """Look for the DFDC's labels; a metadata.json of another kind is no sign of it."""
+    if any((root / part / "labels.csv").is_file() for part in ("test", "validation")):
+        return True
+    depths = ("metadata.json", "*/metadata.json", "*/*/metadata.json", "*/*/*/metadata.json")
+    path = next((path for depth in depths for path in root.glob(depth)), None)
+    if path is None:
+        return False
+    with open(path, encoding="utf-8", errors="replace") as file:
+        start = file.read(4096)
+    return '"REAL"' in start or '"FAKE"' in start
+
+
+def _is_dfdcp(root: Path) -> bool:
+    has_videos = _has_any("original_videos", "method_A", "method_B")(root)
+    return has_videos and (root / "dataset.json").is_file()
+
+
+_CELEB_TREE = "Celeb-real/, YouTube-real/ and Celeb-synthesis/ with videos in them"
+LAYOUTS = {
+    "ffpp": _Layout(
+        layouts.read_ffpp,
+        _has_any(*layouts.FFPP),
+        "original_sequences/youtube/c23/videos/000.mp4 and "
+        "manipulated_sequences/Deepfakes/c23/videos/000_003.mp4 (or raw, c0, c40)",
+    ),
+    "dfd": _Layout(
+        layouts.read_dfd,
+        _has_any(*layouts.DFD),
+        "original_sequences/actors/c23/videos/ and "
+        "manipulated_sequences/DeepFakeDetection/c23/videos/ (or raw, c0, c40)",
+    ),
+    "celebdf1": _Layout(layouts.read_celebdf, _is_celeb_df, _CELEB_TREE),
+    "celebdf2": _Layout(layouts.read_celebdf, _is_celeb_df, _CELEB_TREE),
+    "celebdfpp": _Layout(
+        layouts.read_celebdfpp,
+        _is_pp,
+        "Celeb-real/, YouTube-real/ and Celeb-synthesis/FaceSwap/BlendFace/id0_id1_0000.mp4",
+    ),
+    "dfdc": _Layout(
+        layouts.read_dfdc, _is_dfdc, "folders such as dfdc_train_part_0/, each with metadata.json"
+    ),
+    "dfdcp": _Layout(
+        layouts.read_dfdcp, _is_dfdcp, "dataset.json, original_videos/, method_A/ and method_B/"
+    ),
+    "deeperforensics": _Layout(
+        layouts.read_deeperforensics,
+        _has_any("manipulated_videos"),
+        "manipulated_videos/end_to_end/000_M101.mp4 and lists/splits/",
+    ),
+    "wilddeepfake": _Layout(
+        layouts.read_wilddeepfake,
+        _has_any(*(f"{a}{gap}{b}" for a in ("real", "fake") for b in ("train", "test")
+                   for gap in "_ ")),
+        "real_train/, fake_train/, real_test/, fake_test/ with their archives unpacked to "
+        "0/real/1/0.png",
+    ),
+    "dfdc_faces": _Layout(
+        layouts.read_dfdc_faces,
+        lambda root: (root / layouts.FACES_LIST).is_file(),
+        f"{layouts.FACES_LIST} and faces_224/",
+    ),
+}  # fmt: skip
+"""The data sets that are known by name."""
+
+
+def _fitting(root: Path) -> list[str]:
+    return [name for name, layout in LAYOUTS.items() if layout.fits(root)]
+
+
+def _advice(root: Path) -> str:
+    """Say under which name, or from which folder, the data can be read."""
+    if names := _fitting(root):
+        return f" It is laid out as {' or '.join(names)}: give {names[0]}={root}."
+    for child in sorted(root.iterdir()) if root.is_dir() else ():
+        if child.is_dir() and (names := _fitting(child)):
+            return f" Its folder is laid out as {' or '.join(names)}: give {names[0]}={child}."
+    return " Check the path; docs/datasets.md shows the tree of each data set."

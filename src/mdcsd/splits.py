@@ -7,13 +7,39 @@ of others (000_003 ties 000 to 003), are kept together.
 from __future__ import annotations
 
 import random
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from mdcsd.catalogue import CATALOGUE_NAME
+from mdcsd.crops import UNLABELLED, CropSet, read_catalogued_crops, read_crop_folder
 from mdcsd.errors import DataError
-from mdcsd.nouns import CropEntry
-from mdcsd.sources import SPLITS
+from mdcsd.nouns import SPLITS, CropEntry, VideoEntry
+
+
+def read_split_crops(directory: Path, crop_scale: float, seed: int) -> tuple[CropSet, str]:
+    """Read a folder or catalogue of crops; each gets a split.
+
+    Args:
+        crop_scale: of the crops that neither faces.csv nor a catalogue describes.
+        seed: of the split where folders and catalogue name none.
+
+    Returns: the crops, and where the split comes from, in words.
+    """
+    if directory.suffix.lower() == ".csv" or (directory / CATALOGUE_NAME).is_file():
+        crops = read_catalogued_crops(directory)
+        check_no_leak(crops.entries)
+        return crops, "the catalogue"
+    entries, rule = read_crop_folder(directory, crop_scale), "folders"
+    if {entry.class_name for entry in entries} == {UNLABELLED}:
+        rule = "none: images alone"
+        entries = [replace(entry, split="test") for entry in entries]
+    elif entries[0].split is None:
+        rule = f"80/10/10 by video, source ids kept together, seed {seed}"
+        entries = assign_splits(entries, seed)
+    check_no_leak(entries)
+    return CropSet(entries, []), rule
 
 
 def assign_splits(entries: list[CropEntry], seed: int) -> list[CropEntry]:
@@ -53,12 +79,62 @@ def _check_all_filled(entries: list[CropEntry]) -> None:
             )
 
 
-def _split_groups(groups: list[str], rng: random.Random) -> dict[str, str]:
-    """Draw a tenth, one at least, for val and for test; fewer than three groups train."""
+def _split_groups(
+    groups: list[str], rng: random.Random, splits: Sequence[str] = SPLITS
+) -> dict[str, str]:
+    """Draw a tenth, one at least, for each split but train; too few groups train."""
     rng.shuffle(groups)
-    tenth = max(1, round(len(groups) / 10)) if len(groups) >= len(SPLITS) else 0
-    names = ["val"] * tenth + ["test"] * tenth + ["train"] * (len(groups) - 2 * tenth)
+    held_out = [name for name in splits if name != "train"]
+    tenth = max(1, round(len(groups) / 10)) if len(groups) > len(held_out) else 0
+    names = [name for name in held_out for _ in range(tenth)]
+    names += ["train"] * (len(groups) - len(names))
     return dict(zip(groups, names, strict=True))
+
+
+def split_videos(entries: Sequence[VideoEntry], seed: int) -> list[VideoEntry]:
+    """Split the videos of one data set that no official list places, identity-disjoint.
+
+    Groups of videos that share source ids go 80/10/10. Where nearly everybody is tied to
+    everybody (each actor's face put on each other), people are split instead, and a video of
+    two people from two splits gets none. Where some videos are placed officially, in `test`
+    say, those that share people with them get no split either, and the rest is divided
+    among the splits that the list leaves open.
+
+    Returns: the entries, in the order given; split None: left out.
+    """
+    placed = {source for e in entries if e.split for source in e.source_ids}
+    open_splits = [name for name in SPLITS if name not in {e.split for e in entries}]
+    free = [e for e in entries if not e.split and not placed & set(e.source_ids)]
+    if not free or not open_splits:
+        return list(entries)
+    group_of = _tie({entry.source_ids for entry in free})
+    sizes = Counter(group_of[entry.source_ids[0]] for entry in free)
+    if max(sizes.values()) > len(free) / 2 and len(group_of) >= len(SPLITS):
+        group_of = {source: source for source in group_of}  # one knot: split people, not groups
+    rng = random.Random(f"{seed} videos")
+    split_of_group = _split_groups(sorted(set(group_of.values())), rng, open_splits)
+    split_of = {source: split_of_group[group] for source, group in group_of.items()}
+
+    def place(entry: VideoEntry) -> VideoEntry:
+        splits = {split_of.get(source) for source in entry.source_ids}
+        return replace(entry, split=splits.pop()) if len(splits) == 1 else entry
+
+    return [entry if entry.split else place(entry) for entry in entries]
+
+
+def check_no_video_leak(entries: Iterable[VideoEntry]) -> None:
+    """Make sure that no source id of a data set stands in two splits.
+
+    Raises: DataError naming the first id that does, and where.
+    """
+    seen: dict[tuple[str, str], VideoEntry] = {}
+    for entry in entries:
+        if entry.split is None:
+            continue
+        for source in entry.source_ids:
+            first = seen.setdefault((entry.key.dataset, source), entry)
+            if first.split != entry.split:
+                raise _leak(source, first, entry)
 
 
 def check_no_leak(entries: Iterable[CropEntry]) -> None:
@@ -77,10 +153,14 @@ def check_no_leak(entries: Iterable[CropEntry]) -> None:
         for source in entry.source_ids:
             first = seen.setdefault(source, entry)
             if first.split != entry.split:
-                raise DataError(
-                    f"source {source} stands in two splits: {first.path} is in {first.split}, "
-                    f"{entry.path} in {entry.split}. Move one, or scores will be too good."
-                )
+                raise _leak(source, first, entry)
+
+
+def _leak(source: str, first: VideoEntry | CropEntry, second: VideoEntry | CropEntry) -> DataError:
+    return DataError(
+        f"source {source} stands in two splits: {first.path} is in {first.split}, {second.path} "
+        f"in {second.split}. Move one, or scores will be too good."
+    )
 
 
 def _tie(tuples: Iterable[tuple[str, ...]]) -> dict[str, str]:

@@ -24,29 +24,22 @@ import torch
 from torch import nn
 
 from mdcsd import distributed
+from mdcsd.calibration import fit_calibration
 from mdcsd.checkpoint import Checkpoint, load_state, save_checkpoint
-from mdcsd.config import Settings, TrainConfig
+from mdcsd.config import TrainConfig
 from mdcsd.distributed import Rank
 from mdcsd.errors import DataError, SettingError
 from mdcsd.inference import Measured, autocast, choose_device, measure, sample_losses, to_device
 from mdcsd.loader import FaceDataset, cut_batches, cut_training_batches, epoch_order, iter_batches
-from mdcsd.metrics import (
-    accuracy,
-    auc,
-    equal_error_rate,
-    equal_error_threshold,
-    false_alarm_threshold,
-    pool_predictions,
-)
+from mdcsd.metrics import accuracy, auc, equal_error_rate
 from mdcsd.network import Cnn, Network, build_network, load_imagenet
-from mdcsd.nouns import Calibration, FloatArray, IntArray
 from mdcsd.optim import best_epoch, parameter_groups, plateau_learning_rate, stops_early
 from mdcsd.runs import EpochRow, RunFolder, TrainingState, environment, new_run_path
+from mdcsd.settings import Settings
 from mdcsd.training_setup import TrainJob, setup
 
 _FIT_SAMPLES = 4096  # images the normalisation of the transform is fitted on, at most
 _FIT_DRAW = 2**31  # stands where an epoch's number would, so that no epoch repeats this draw
-_FALSE_ALARM_RATE = 0.05
 
 
 @dataclass(frozen=True)
@@ -311,7 +304,7 @@ def _checkpoint(job: TrainJob, network: Network, row: EpochRow, measured: Measur
         network=job.network,
         preprocess=job.spec,
         class_names=job.classes.names,
-        calibration=_calibration(job, measured),
+        calibration=fit_calibration(measured, job.val_set.name),
         state_dict={
             name: tensor.detach().cpu().contiguous()
             for name, tensor in network.state_dict().items()
@@ -325,26 +318,4 @@ def _checkpoint(job: TrainJob, network: Network, row: EpochRow, measured: Measur
             "epoch": asdict(row),
             "pretrained_sha256": job.pretrained_sha256,
         },
-    )
-
-
-def _calibration(job: TrainJob, measured: Measured) -> Calibration:
-    """Thresholds on validation: 5 % false alarms, and equal error, capped at the first.
-
-    Fitted on videos, pooled as verdicts are, because a verdict is about a video; on faces
-    where pooling leaves a class empty.
-    """
-    videos = pool_predictions(measured.predictions(), "track").values()
-    pooled = [pair for pair in videos if pair[1] is not None]
-    label: IntArray = np.array([each for each, _ in pooled], np.int64)
-    score: FloatArray = np.array([each for _, each in pooled], np.float64)
-    unit = "videos"
-    if len(np.unique(label)) < 2:
-        label, score, unit = measured.is_fake, measured.score, "faces"
-    high = false_alarm_threshold(label, score, _FALSE_ALARM_RATE)
-    n_fake = int(label.sum())
-    return Calibration(
-        uncertain_from=min(equal_error_threshold(label, score), high),
-        manipulated_from=high,
-        fitted_on=f"{job.val_set.name}: {len(label) - n_fake} real, {n_fake} manipulated {unit}",
     )

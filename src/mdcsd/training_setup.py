@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 
 from mdcsd import storage
-from mdcsd.config import NetworkConfig, Settings, TrainConfig
+from mdcsd.config import NetworkConfig, TrainConfig
 from mdcsd.errors import DataError, InputError
 from mdcsd.loader import Classes
 from mdcsd.network import build_network
 from mdcsd.preprocess import PreprocessSpec
-from mdcsd.records import ShardSet, open_shards
+from mdcsd.records import ShardSet, keep_manipulations, open_shards
+from mdcsd.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ def setup(settings: Settings) -> TrainJob:
         if not getattr(config, name):
             raise InputError(f"no {name.upper()} given. Pass a *_tf folder or a .tfrecords file.")
     train_set, val_set = (
-        open_shards(Path(config.train_dataset)),
-        open_shards(Path(config.val_dataset)),
+        keep_manipulations(open_shards(Path(path)), config.manipulations)
+        for path in (config.train_dataset, config.val_dataset)
     )
     classes = choose_classes(train_set, config.binary)
     if len(classes.names) > config.classes:
@@ -80,7 +81,7 @@ def setup(settings: Settings) -> TrainJob:
 
 def choose_classes(shards: ShardSet, binary: bool) -> Classes:
     """The classes of a data set, or real and manipulated."""
-    names = shards.class_names
+    names = tuple(name for name in shards.class_names if name not in shards.dropped)
     if binary and len(names) > 2:
         return Classes((names[0], "manipulated"), {n: int(i > 0) for i, n in enumerate(names)})
     return Classes(names, {name: i for i, name in enumerate(names)})

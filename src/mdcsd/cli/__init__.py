@@ -11,7 +11,19 @@ import traceback
 
 import typer
 
-from mdcsd.cli import bench, demo, detect, prepare_dataset, process_frames, test, train
+from mdcsd.cli import (
+    bench,
+    calibrate,
+    datasets,
+    demo,
+    detect,
+    evaluate,
+    prepare_dataset,
+    process_frames,
+    reproduce,
+    test,
+    train,
+)
 from mdcsd.errors import MdcsdError
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -47,8 +59,12 @@ app.command("process-frames")(process_frames.process_frames)
 app.command("prepare-dataset")(prepare_dataset.prepare_dataset)
 app.command("train")(train.train)
 app.command("test")(test.test)
+app.command("calibrate")(calibrate.calibrate)
+app.command("evaluate")(evaluate.evaluate)
 app.command("detect")(detect.detect)
 app.command("demo")(demo.demo)
+app.command("reproduce")(reproduce.reproduce)
+app.add_typer(datasets.app, name="datasets")
 app.add_typer(bench.app, name="bench")
 
 # The command lines of the paper's repository; an app of one command takes no command's name.

@@ -19,9 +19,9 @@ def demo(
     """Run the whole pipeline on clips it makes itself: crop, prepare, train, test, detect."""
     from mdcsd.cli.detect import judge_files, say_verdict
     from mdcsd.cli.train import TrainingReport
-    from mdcsd.config import DetectConfig
     from mdcsd.demo import run_demo
     from mdcsd.errors import InputError
+    from mdcsd.judging_config import DetectConfig
 
     if video is not None and not video.exists():
         raise InputError(f"{video}: no such file. Check the path.")

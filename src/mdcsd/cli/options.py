@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mdcsd.config import Settings
 from mdcsd.recipe import load_settings
+from mdcsd.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,3 +99,14 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     terminal = Console(highlight=False)
     wide = terminal if terminal.is_terminal else Console(width=200, highlight=False)
     wide.print(table)
+
+
+def number(value: float | None) -> str:
+    """Write a figure; what is undefined is a dash."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def interval(entry: dict[str, Any]) -> str:
+    """Write an entry's 95 % interval; a dash where there is none."""
+    low, high = entry["low"], entry["high"]
+    return "-" if low is None else f"{low:.3f} to {high:.3f}"

@@ -6,7 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from mdcsd.cli.options import Assignments, DeviceOption, Recipe, print_table, settings_of
+from mdcsd.cli.options import (
+    Assignments,
+    DeviceOption,
+    Recipe,
+    interval,
+    number,
+    print_table,
+    settings_of,
+)
 
 _NAMES = {
     name: f"test.{name}"
@@ -53,28 +61,33 @@ def test(
     assignments: Assignments = None,
 ) -> None:
     """Measure a checkpoint on a data set: loss, accuracy, AUC, EER, by frame and by video."""
-    from mdcsd.evaluation import evaluate
+    from mdcsd.evaluation import output_folder, run_test
 
-    evaluation = evaluate(settings_of(ctx, recipe, assignments, _NAMES).test)
-    _print(evaluation.report)
-    print(evaluation.predictions_path)
-    print(evaluation.report_path)
+    config = settings_of(ctx, recipe, assignments, _NAMES).test
+    evaluation = run_test(config)
+    report = evaluation.report
+    _print(report)
+    for path in evaluation.write(
+        output_folder(config.model, config.output, f"test_{report['dataset']}")
+    ):
+        print(path)
 
 
 def _print(report: dict[str, Any]) -> None:
     overall = report["overall"]
     print_table(
         f"{report['dataset']}, checkpoint {report['checkpoint_id']}",
-        ["level", "n", "loss", "accuracy", "AUC", "EER"],
+        ["level", "n", "loss", "accuracy", "AUC", "95 % interval", "EER"],
         [
-            [level, str(report[f"n_{level}s"]),
-             *(_number(overall[f"{level}_{name}"]["value"])
-               for name in ("loss", "accuracy", "auc", "eer"))]
+            [level, str(report[f"n_{level}s"]), number(report["loss"][level]),
+             number(report["accuracy"][level]), number(overall[f"{level}_auc"]["value"]),
+             interval(overall[f"{level}_auc"]), number(overall[f"{level}_eer"]["value"])]
             for level in ("frame", "video")
         ],
     )  # fmt: skip
-    for reason in sorted({entry["reason"] for entry in overall.values() if entry["reason"]}):
-        print(f"- : {reason}")
+    for reason in sorted({overall[f"{level}_auc"]["reason"] or "" for level in report["loss"]}):
+        if reason:
+            print(f"- : {reason}")
     for level in ("frame", "video"):
         _print_classes(level, report["classes"][level], report["confusion"][level])
     if report["n_videos_cannot_judge"]:
@@ -87,7 +100,7 @@ def _print_classes(level: str, rows: list[dict[str, Any]], confusion: dict[str, 
     print_table(
         f"By class, {level}s (AUC and EER against the real ones)",
         ["class", "n", "recall", "loss", "mean score", "AUC", "EER"],
-        [[row["class_name"], str(row["n"]), *(_number(row[f]) for f in figures)] for row in rows],
+        [[row["class_name"], str(row["n"]), *(number(row[f]) for f in figures)] for row in rows],
     )
     columns = [f"{i} {name}" for i, name in enumerate(confusion["columns"])]
     counts = [
@@ -95,7 +108,3 @@ def _print_classes(level: str, rows: list[dict[str, Any]], confusion: dict[str, 
         for name, row in zip(confusion["rows"], confusion["counts"], strict=True)
     ]
     print_table(f"Taken for, {level}s", ["class", *columns], counts)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -21,8 +21,8 @@ from mdcsd.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mdcsd.config import Settings
     from mdcsd.runs import EpochRow, RunFolder
+    from mdcsd.settings import Settings
     from mdcsd.training import Hooks
     from mdcsd.training_setup import TrainJob
 

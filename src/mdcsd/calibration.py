@@ -1,0 +1,116 @@
+"""Temperature and thresholds, fitted on validation and kept in the checkpoint.
+
+Never on what is reported afterwards: a threshold chosen on test videos flatters itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+
+from mdcsd.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mdcsd.errors import DataError, InputError
+from mdcsd.inference import Measured, measure_shards, sample_losses
+from mdcsd.judging_config import CalibrateConfig
+from mdcsd.metrics import (
+    equal_error_threshold,
+    false_alarm_threshold,
+    pool_predictions,
+    row_losses,
+    summed_figures,
+)
+from mdcsd.nouns import Calibration, FloatArray, IntArray
+from mdcsd.records import open_shards
+
+_LOG_TEMPERATURES = (-3.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What `calibrate` did: figures of the validation faces before and after, by name."""
+
+    calibration: Calibration
+    before: dict[str, float]
+    after: dict[str, float]
+    path: Path
+    checkpoint_id: str
+
+
+def calibrate(config: CalibrateConfig) -> Calibrated:
+    """Fit temperature and thresholds on a validation set, and store them in the checkpoint.
+
+    Raises: DataError if the set lacks a class, or does not fit the checkpoint.
+    """
+    if not config.weights or not config.val_dataset:
+        raise InputError("expected --weights CHECKPOINT and VAL_DATASET, a *_tf folder.")
+    path = Path(config.weights)
+    checkpoint, shards = load_checkpoint(path), open_shards(Path(config.val_dataset))
+    measured = measure_shards(checkpoint, shards, config.device, config.batch_size)
+    classes = set(measured.is_fake.tolist())
+    if classes != {0, 1}:
+        raise DataError(
+            f"{shards.path}: calibration needs real and manipulated faces, and labels for all. "
+            "Give the validation set of the training."
+        )
+    calibration = fit_calibration(measured, shards.name)
+    output = Path(config.output) if config.output else path
+    changed: Checkpoint = replace(checkpoint, calibration=calibration)
+    save_checkpoint(changed, output)
+    return Calibrated(
+        calibration=calibration,
+        before=_figures(replace(measured, temperature=1.0)),
+        after=_figures(replace(measured, temperature=calibration.temperature)),
+        path=output,
+        checkpoint_id=changed.checkpoint_id,
+    )
+
+
+def fit_calibration(measured: Measured, name: str) -> Calibration:
+    """Fit on answers to a validation set; `name` says in the checkpoint which.
+
+    Thresholds are fitted on videos, pooled as verdicts are, because a verdict is about a
+    video; on faces where pooling leaves a class empty.
+    """
+    temperature = fit_temperature(measured.logits, measured.label)
+    scored = replace(measured, temperature=temperature)
+    videos = pool_predictions(scored.predictions(), "track").values()
+    pooled = [(label, score) for label, score in videos if score is not None]
+    label: IntArray = np.array([each for each, _ in pooled], np.int64)
+    score: FloatArray = np.array([each for _, each in pooled], np.float64)
+    unit = "videos"
+    if len(np.unique(label)) < 2:
+        label, score, unit = scored.is_fake, scored.score, "faces"
+    n_fake = int(label.sum())
+    return Calibration(
+        equal_error=equal_error_threshold(label, score),
+        false_alarm_5=false_alarm_threshold(label, score, 0.05),
+        false_alarm_1=false_alarm_threshold(label, score, 0.01),
+        temperature=temperature,
+        fitted_on=f"{name}: {len(label) - n_fake} real, {n_fake} manipulated {unit}",
+    )
+
+
+def fit_temperature(logits: torch.Tensor, label: torch.Tensor) -> float:
+    """Find the temperature that makes logits (N, K) the likeliest, between e^-3 and e^3.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2.
+    """
+    wide, known = logits.double(), label >= 0
+
+    def loss(log_temperature: float) -> float:
+        scaled = wide[known] / np.exp(log_temperature)
+        return float(sample_losses(scaled, label[known]).mean())
+
+    best = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded")
+    return float(np.exp(cast(float, best.x)))
+
+
+def _figures(measured: Measured) -> dict[str, float]:
+    losses = row_losses(measured.is_fake, measured.score, None)
+    found = summed_figures(losses.sum(axis=0))
+    return {name: found[name] for name in ("ece", "brier", "log_loss")}

@@ -1,0 +1,149 @@
+"""What a network of several classes says beyond real and manipulated: `test`'s tables.
+
+Loss and accuracy over the network's own classes, figures class by class, and which class is
+taken for which, by frame and by video.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mdcsd.config import Pool
+from mdcsd.inference import Measured
+from mdcsd.metrics import auc, confusion, equal_error_rate, pool_predictions
+from mdcsd.nouns import FloatArray, IntArray, Predictions, VideoKey
+
+
+def class_figures(
+    measured: Measured, predictions: Predictions, class_names: tuple[str, ...], pool: Pool
+) -> dict[str, Any]:
+    """Measure answers class by class.
+
+    Returns: plain data: `loss` and `accuracy` by level (None without labels), `classes` and
+        `confusion` by level.
+    """
+    frames = _Rows(
+        [origin.class_name for origin in measured.origins],
+        measured.label.numpy(), measured.score, measured.probabilities(),
+    )  # fmt: skip
+    levels = {"frame": frames, "video": _pool_rows(frames, predictions, class_names, pool)}
+    overall = {level: rows.figures() for level, rows in levels.items()}
+    return {
+        "loss": {level: figures["loss"] for level, figures in overall.items()},
+        "accuracy": {level: figures["accuracy"] for level, figures in overall.items()},
+        "classes": {level: _per_class(rows) for level, rows in levels.items()},
+        "confusion": {level: _confusion(rows, class_names) for level, rows in levels.items()},
+    }
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Faces, or judged videos: what they are and what the network says of each.
+
+    `target` int64 (N,) index of the network's class, -1 unknown; `probability` (N, K).
+    """
+
+    names: list[str]
+    target: IntArray
+    score: FloatArray
+    probability: FloatArray
+
+    @property
+    def predicted(self) -> IntArray:
+        best: IntArray = self.probability.argmax(axis=1)
+        return best
+
+    def of(self, chosen: IntArray) -> _Rows:
+        """Some of the rows, by index."""
+        names = [self.names[i] for i in chosen]
+        return _Rows(names, self.target[chosen], self.score[chosen], self.probability[chosen])
+
+    def figures(self) -> dict[str, float | None]:
+        """Loss (cross-entropy of the network's classes, nats), accuracy, AUC, EER."""
+        known = np.flatnonzero(self.target >= 0)
+        rows = self if len(known) == len(self.target) else self.of(known)
+        if not len(rows.target):
+            return dict.fromkeys(("loss", "accuracy", "auc", "eer"))
+        right = rows.probability[np.arange(len(rows.target)), rows.target]
+        is_fake = (rows.target > 0).astype(np.int64)
+        return {
+            "loss": float(-np.log(np.clip(right, 1e-7, 1.0)).mean()),
+            "accuracy": float((rows.predicted == rows.target).mean()),
+            "auc": auc(is_fake, rows.score),
+            "eer": equal_error_rate(is_fake, rows.score),
+        }
+
+
+def _pool_rows(
+    frames: _Rows, predictions: Predictions, class_names: tuple[str, ...], pool: Pool
+) -> _Rows:
+    """Rows of videos: pooled scores, mean probabilities.
+
+    A video nobody can judge weighs as a coin toss; it is never dropped. A video is of the
+    class of its manipulated people, if some of them are.
+    """
+    members: dict[VideoKey, list[int]] = defaultdict(list)
+    for index, key in enumerate(predictions.keys):
+        members[key.video].append(index)
+    unjudged = {video.key: video for video in predictions.unjudged}
+    tossed = np.full(len(class_names), 0.5 / (len(class_names) - 1))
+    tossed[0] = 0.5
+    names, targets, scores, probabilities = [], [], [], []
+    for video, (label, score) in pool_predictions(predictions, pool).items():
+        rows = members[video]
+        if rows:
+            first = max(rows, key=lambda row: frames.target[row])
+            names.append(frames.names[first])
+            targets.append(int(frames.target[first]))
+        else:
+            name = unjudged[video].class_name
+            names.append(name)
+            targets.append(class_names.index(name) if name in class_names else label)
+        scores.append(0.5 if score is None else score)
+        mean = frames.probability[rows].mean(axis=0) if rows else tossed
+        two = np.array([1.0 - scores[-1], scores[-1]])
+        probabilities.append(two if len(class_names) == 2 else mean)
+    return _Rows(names, np.array(targets), np.array(scores), np.stack(probabilities))
+
+
+def _per_class(rows: _Rows) -> list[dict[str, Any]]:
+    """Figures of each of the data's own classes; AUC and EER are against the real ones."""
+    found = []
+    names = np.array(rows.names)
+    for name in dict.fromkeys(sorted(rows.names, key=lambda each: (_target_of(rows, each), each))):
+        chosen = np.flatnonzero(names == name)
+        alone = rows.of(chosen)
+        against_real = rows.of(np.flatnonzero((names == name) | (rows.target == 0))).figures()
+        is_fake = bool((alone.target > 0).all())
+        found.append(
+            {
+                "class_name": name,
+                "n": len(chosen),
+                "recall": alone.figures()["accuracy"],
+                "loss": alone.figures()["loss"],
+                "mean_score": float(alone.score.mean()),
+                "auc": against_real["auc"] if is_fake else None,
+                "eer": against_real["eer"] if is_fake else None,
+            }
+        )
+    return found
+
+
+def _target_of(rows: _Rows, name: str) -> int:
+    return int(rows.target[rows.names.index(name)])
+
+
+def _confusion(rows: _Rows, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Counts of the data's own classes (rows) by what the network took them for (columns)."""
+    own = [row["class_name"] for row in _per_class(rows)]
+    index = np.array([own.index(name) for name in rows.names])
+    counts = confusion(index, rows.predicted, max(len(own), len(class_names)))
+    return {
+        "rows": own,
+        "columns": list(class_names),
+        "counts": counts[: len(own), : len(class_names)].tolist(),
+    }

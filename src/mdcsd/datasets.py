@@ -1,0 +1,150 @@
+"""Data sets as downloaded -> a catalogue with splits, and what is missing from it.
+
+An official split is taken as it is; what it leaves open is split by source ids, and that
+split is written beside the data, so that it stays the same when videos come or go.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mdcsd import storage
+from mdcsd.catalogue import read_catalogue
+from mdcsd.errors import DataError, InputError
+from mdcsd.nouns import SPLITS, VideoEntry
+from mdcsd.sources import Scan, read_dataset
+from mdcsd.splits import check_no_video_leak, split_videos
+
+SPLIT_NAME = "mdcsd_split.csv"
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """A data set with every video's split: `split_rule` says in words where they come from,
+    `split_path` where the drawn ones are kept, None if nothing was drawn or could be written.
+    """
+
+    scan: Scan
+    entries: tuple[VideoEntry, ...]
+    split_rule: str
+    split_path: Path | None
+
+    @property
+    def n_left_out(self) -> int:
+        """Videos in no split."""
+        return sum(entry.split is None for entry in self.entries)
+
+
+def scan_dataset(name: str, root: Path, seed: int) -> Scanned:
+    """Read a data set, split what no official list places, and check that nothing leaks.
+
+    `root` may be a catalogue.csv of an earlier scan, which is taken as it is.
+
+    Raises: InputError if there is no such data set; DataError if one source id stands in two
+        splits.
+    """
+    if root.suffix.lower() == ".csv":
+        chosen = tuple(e for e in read_catalogue(root) if e.key.dataset == name)
+        if not chosen:
+            raise InputError(f"{root}: no video of {name} in this catalogue.")
+        check_no_video_leak(chosen)
+        return Scanned(Scan(name, root, chosen, None, (), ()), chosen, "the catalogue", None)
+    scan = read_dataset(name, root)
+    entries, drawn_path = list(scan.entries), None
+    rule = scan.official_split or ""
+    if any(entry.split is None for entry in entries):
+        split_path = (root if root.is_dir() else root.parent) / SPLIT_NAME
+        kept = _read_split(split_path)
+        entries = [e if e.split else replace(e, split=kept.get(_id(e))) for e in entries]
+        if not kept:
+            entries = split_videos(entries, seed)
+            drawn_path = _write_split(split_path, scan.entries, entries)
+        else:
+            drawn_path = split_path
+        drawn = "by source ids, 80/10/10, " + (f"{SPLIT_NAME}" if kept else f"seed {seed}")
+        rule = f"{rule}; the rest {drawn}" if rule else drawn
+    check_no_video_leak(entries)
+    return Scanned(scan, tuple(entries), rule, drawn_path)
+
+
+def select(
+    entries: Iterable[VideoEntry],
+    split: str,
+    manipulations: Sequence[str] = (),
+    compression: str | None = None,
+) -> list[VideoEntry]:
+    """The videos of a split ("all": of every split and of none), manipulation and compression.
+
+    Raises: DataError if nothing is left, saying what there is.
+    """
+    entries = list(entries)
+    chosen = [
+        entry
+        for entry in entries
+        if split in ("all", entry.split)
+        and (not manipulations or entry.label == 0 or entry.key.manipulation in manipulations)
+        and compression in (None, entry.compression)
+    ]
+    if not chosen:
+        there = Counter((e.key.dataset, e.compression, e.split or "no split") for e in entries)
+        known = "; ".join(f"{' '.join(filter(None, key))}: {n}" for key, n in there.items())
+        raise DataError(
+            f"no video of split {split}"
+            + (f", compression {compression}" if compression else "")
+            + f". There are {known}."
+        )
+    return chosen
+
+
+def count_table(scanned: Scanned) -> list[list[str]]:
+    """Rows of (data set, manipulation, compression, videos in train, val, test, none, all)."""
+    counts: Counter[tuple[str, str, str | None]] = Counter(
+        (entry.key.manipulation, entry.compression, entry.split) for entry in scanned.entries
+    )
+    kinds = dict.fromkeys(
+        (entry.key.manipulation, entry.compression)
+        for entry in sorted(scanned.entries, key=lambda e: (e.label, e.key, e.compression))
+    )
+    rows = []
+    for kind in kinds:
+        splits = [counts[(*kind, split)] for split in (*SPLITS, None)]
+        rows.append([scanned.scan.dataset, *kind, *map(str, splits), str(sum(splits))])
+    return rows
+
+
+def _id(entry: VideoEntry) -> str:
+    return f"{entry.key.manipulation}/{entry.key.video_id}"
+
+
+def _read_split(path: Path) -> dict[str, str | None]:
+    if not path.is_file():
+        return {}
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    if not rows or rows[0] != ["video", "split"]:
+        raise DataError(f"{path}: not a split that mdcsd wrote. Remove it to draw one anew.")
+    if any(len(row) != 2 or row[1] not in ("", *SPLITS) for row in rows[1:]):
+        raise DataError(f"{path}: a row is damaged. Remove it to draw the split anew.")
+    return {video: split or None for video, split in rows[1:]}
+
+
+def _write_split(
+    path: Path, before: Sequence[VideoEntry], after: Sequence[VideoEntry]
+) -> Path | None:
+    """Keep the drawn part of a split beside the data; a read-only root keeps none."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("video", "split"))
+    rows = {_id(new): new.split or "" for old, new in zip(before, after, strict=True)
+            if not old.split}  # fmt: skip
+    table.writerows(sorted(rows.items()))
+    try:
+        storage.write_text(path, text.getvalue())
+    except InputError:
+        return None
+    return path

@@ -1,0 +1,165 @@
+"""predictions.csv: scores of any detector as a table, one row a face in a frame.
+
+A video without a face is one row with frame_index, track_id and score empty.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+
+from mdcsd.errors import DataError, InputError
+from mdcsd.nouns import ORIGINAL, FrameKey, Origin, Predictions, UnjudgedVideo, VideoKey
+
+PREDICTION_COLUMNS = (
+    "dataset", "manipulation", "video_id", "frame_index", "track_id", "label", "class_name",
+    "score", "compression", "identity",
+)  # fmt: skip
+_REQUIRED = (*PREDICTION_COLUMNS[:6], "score")
+
+
+def to_csv(predictions: Predictions) -> str:
+    """Write predictions as CSV text; an unknown label is empty."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(PREDICTION_COLUMNS)
+    for origin, label, score in zip(
+        predictions.origins, predictions.label.tolist(), predictions.score.tolist(), strict=True
+    ):
+        key = origin.key
+        table.writerow(
+            (*key.video, key.frame_index, key.track_id, _label_text(label), origin.class_name,
+             repr(score), origin.compression, origin.identity)
+        )  # fmt: skip
+    for video in predictions.unjudged:
+        table.writerow(
+            (*video.key, "", "", _label_text(video.label), video.class_name, "",
+             video.compression, video.identity)
+        )  # fmt: skip
+    return text.getvalue()
+
+
+def read_csv(path: Path) -> Predictions:
+    """Read a table of scores, ours or any detector's.
+
+    Columns class_name, compression and identity may be missing.
+
+    Raises: InputError if the file is not there; DataError naming the line, if a column is
+        missing, a row is told twice, or a score is no number in 0..1.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Expected a table of scores (predictions.csv).")
+    origins: list[Origin] = []
+    labels: list[int] = []
+    scores: list[float] = []
+    empty: dict[VideoKey, UnjudgedVideo] = {}
+    first_line: dict[FrameKey, int] = {}
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        table = csv.DictReader(file)
+        _check_columns(path, table.fieldnames or ())
+        try:
+            for row in table:
+                origin, label, score = _read_row(row)
+                if score is None:
+                    empty[origin.key.video] = _unjudged(origin, label)
+                    continue
+                first = first_line.setdefault(origin.key, table.line_num)
+                if first != table.line_num:
+                    raise ValueError(f"the same face as line {first}: {'/'.join(origin.key.video)}")
+                origins.append(origin)
+                labels.append(label)
+                scores.append(score)
+        except (ValueError, TypeError, csv.Error) as error:
+            raise DataError(f"{path}: line {table.line_num}: {error}.") from None
+    if not origins and not empty:
+        raise DataError(f"{path}: no row. Expected one row a face in a frame.")
+    judged = {origin.key.video for origin in origins}
+    unjudged = tuple(video for key, video in empty.items() if key not in judged)
+    return Predictions(tuple(origins), np.array(labels, np.int64), np.array(scores), unjudged)
+
+
+def join_predictions(parts: list[Predictions]) -> Predictions:
+    """Lay tables of several data sets one after the other.
+
+    Raises: DataError if two hold the same face.
+    """
+    origins = tuple(origin for part in parts for origin in part.origins)
+    if len({origin.key for origin in origins}) < len(origins):
+        raise DataError("two --data hold the same videos under one name. Name each once.")
+    return Predictions(
+        origins,
+        np.concatenate([part.label for part in parts]),
+        np.concatenate([part.score for part in parts]),
+        tuple(video for part in parts for video in part.unjudged),
+    )
+
+
+def _check_columns(path: Path, found: object) -> None:
+    columns = tuple(found) if isinstance(found, (list, tuple)) else ()
+    missing = [name for name in _REQUIRED if name not in columns]
+    if missing:
+        raise DataError(
+            f"{path}: column(s) {', '.join(missing)} missing. Expected {', '.join(_REQUIRED)}; "
+            "class_name, compression and identity are optional."
+        )
+
+
+def _read_row(row: dict[str, str]) -> tuple[Origin, int, float | None]:
+    """One row; ValueError in words if a field cannot be."""
+    if None in row.values() or None in row:
+        raise ValueError("not as many fields as there are columns")
+    label = _read_label(row["label"])
+    manipulation = row["manipulation"] or ("" if label else ORIGINAL)
+    score = _read_score(row["score"])
+    key = FrameKey(
+        row["dataset"],
+        manipulation,
+        row["video_id"],
+        _whole(row, "track_id") if score is not None else -1,
+        _whole(row, "frame_index") if score is not None else -1,
+    )
+    class_name = row.get("class_name") or manipulation
+    origin = Origin(key, class_name, row.get("compression", ""), row.get("identity", ""))
+    return origin, label, score
+
+
+def _read_label(text: str) -> int:
+    if text not in ("", "0", "1"):
+        raise ValueError(f"label {text!r}: expected 0 (real), 1 (manipulated) or nothing")
+    return int(text) if text else -1
+
+
+def _read_score(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not 0.0 <= score <= 1.0:
+        raise ValueError(
+            f"score {text!r}: expected a number from 0 to 1, higher is more fake (put logits "
+            "through a sigmoid), or nothing where no face was found"
+        )
+    return score
+
+
+def _whole(row: dict[str, str], name: str) -> int:
+    try:
+        return int(row[name])
+    except ValueError:
+        raise ValueError(f"{name} {row[name]!r}: expected a whole number") from None
+
+
+def _unjudged(origin: Origin, label: int) -> UnjudgedVideo:
+    return UnjudgedVideo(
+        origin.key.video, label, origin.class_name, origin.compression, origin.identity
+    )
+
+
+def _label_text(label: int) -> str:
+    return str(label) if label >= 0 else ""

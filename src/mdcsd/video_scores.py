@@ -1,0 +1,225 @@
+"""Data-set entries -> predictions: a detector over videos, untouched and perturbed.
+
+Streams: one video, one frame at a time; faces are found on the untouched frame, and every
+perturbed version of it is cut at the same places, so that versions differ in nothing else.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from mdcsd.config import FrameSelection
+from mdcsd.detector import Detector, iter_sampled_frames, whole_picture
+from mdcsd.errors import MediaError
+from mdcsd.face_crops import under_mask
+from mdcsd.faces import cut_crop
+from mdcsd.masks import MaskReader, tracks_under_mask
+from mdcsd.nouns import (
+    ORIGINAL,
+    FaceCrop,
+    FloatArray,
+    Frame,
+    FrameKey,
+    Origin,
+    Predictions,
+    Progress,
+    RgbArray,
+    UnjudgedVideo,
+    VideoEntry,
+)
+from mdcsd.perturb import Perturbation, distort, recode_video
+from mdcsd.tracks import Tracker
+from mdcsd.video import IMAGE_SUFFIXES, find_media, iter_frames, read_image, spread_indices
+
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class VideoScores:
+    """What a detector says of videos.
+
+    `perturbed` are the same rows under each perturbation; `features` float32 (V, D) of one
+    face a video, whose classes are `feature_names`; `unread` says which files failed and why.
+    """
+
+    predictions: Predictions
+    perturbed: dict[Perturbation, Predictions]
+    features: FloatArray
+    feature_names: tuple[str, ...]
+    unread: tuple[str, ...]
+
+
+@dataclass
+class _Rows:
+    """Rows as they come; `scores[None]` are those of the untouched frames."""
+
+    origins: list[Origin] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    scores: dict[Perturbation | None, list[float]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+
+def score_videos(
+    detector: Detector,
+    entries: Sequence[VideoEntry],
+    n_frames: int,
+    perturbations: Sequence[Perturbation] = (),
+    seed: int = 0,
+    progress: Progress = lambda *_: None,
+) -> VideoScores:
+    """Judge the faces of videos.
+
+    Args:
+        entries: what to judge; one that cannot be read, or shows no face, is not left out but
+            `unjudged`.
+        n_frames: frames to sample evenly over each.
+        perturbations: versions to judge besides the untouched one.
+        seed: of noise; the same for every video, real or manipulated.
+    """
+    rows = _Rows()
+    features: list[FloatArray] = []
+    names: list[str] = []
+    unjudged: list[UnjudgedVideo] = []
+    unread: list[str] = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            crops, of_first = _score_entry(detector, entry, n_frames, perturbations, seed, rows)
+        except MediaError as error:
+            crops, of_first = [], None
+            unread.append(str(error))
+        if of_first is None:
+            unjudged.append(_unjudged(entry))
+        else:
+            features.append(of_first)
+            names.append(f"{entry.key.dataset} {entry.key.manipulation}")
+        _label(rows, entry, crops)
+        progress(number, len(entries))
+    origins, label = tuple(rows.origins), np.array(rows.labels, np.int64)
+
+    def table(version: Perturbation | None) -> Predictions:
+        return Predictions(origins, label, np.array(rows.scores[version]), tuple(unjudged))
+
+    return VideoScores(
+        predictions=table(None),
+        perturbed={version: table(version) for version in perturbations},
+        features=np.array(features, np.float32),
+        feature_names=tuple(names),
+        unread=tuple(unread),
+    )
+
+
+def _score_entry(
+    detector: Detector,
+    entry: VideoEntry,
+    n_frames: int,
+    perturbations: Sequence[Perturbation],
+    seed: int,
+    rows: _Rows,
+) -> tuple[list[FaceCrop], FloatArray | None]:
+    """Score one video; on failure leave nothing of it in `rows`.
+
+    Returns: its crops, without their pixels, and the features of the first one.
+    """
+    is_video = entry.crop_scale is None and entry.path.suffix.lower() not in IMAGE_SUFFIXES
+    of_clip = [each for each in perturbations if is_video and each.distortion == "h264"]
+    of_frame = [each for each in perturbations if each not in of_clip]
+    rng = np.random.default_rng(seed)
+    scores: dict[Perturbation | None, list[float]] = defaultdict(list)
+    located: list[FaceCrop] = []
+    first: FloatArray | None = None
+    for frame, crops in _iter_crops(detector, entry, n_frames):
+        versions: list[Perturbation | None] = [None, *of_frame] if crops else []
+        for version in versions:
+            rgb = frame.rgb if version is None else distort(frame.rgb, version, rng)
+            answers, features = detector.score([_cut_again(crop, rgb) for crop in crops])
+            scores[version] += answers.tolist()
+            if first is None:
+                first = features[0]
+        located += [replace(crop, rgb=crop.rgb[:1, :1]) for crop in crops]
+    for version in of_clip if located else []:
+        scores[version] = _score_recoded(detector, entry.path, version, located)
+    for version, values in scores.items():
+        rows.scores[version] += values
+    return located, first
+
+
+def _iter_crops(
+    detector: Detector, entry: VideoEntry, n_frames: int
+) -> Iterator[tuple[Frame, list[FaceCrop]]]:
+    """Sampled frames of an entry with the faces in them."""
+    if entry.crop_scale is not None:
+        for frame in _iter_pictures(entry.path, n_frames):
+            yield frame, [whole_picture(frame, entry.key.video_id, entry.crop_scale)]
+        return
+    tracker = Tracker()
+    mask = MaskReader(entry.mask_path) if entry.mask_path and entry.label else None
+    for frame in iter_sampled_frames(entry.path, n_frames):
+        crops = detector.find(frame, entry.key.video_id, tracker)
+        yield frame, [under_mask(crop, mask) for crop in crops] if mask else crops
+
+
+def _iter_pictures(path: Path, n_frames: int) -> Iterator[Frame]:
+    """Pictures of a folder, spread evenly; or a single one."""
+    paths = find_media(path, IMAGE_SUFFIXES)
+    for index in spread_indices(len(paths), n_frames):
+        yield Frame(index, float(index), read_image(paths[index]))
+
+
+def _cut_again(crop: FaceCrop, rgb: RgbArray) -> FaceCrop:
+    """The same square out of another version of the frame."""
+    left, top, right, _ = (round(edge) for edge in crop.box_xyxy_px)
+    return replace(crop, rgb=cut_crop(rgb, (left, top, right - left), crop.rgb.shape[0]))
+
+
+def _score_recoded(
+    detector: Detector, path: Path, version: Perturbation, located: list[FaceCrop]
+) -> list[float]:
+    """Encode the whole clip anew, and score the faces where they were found before."""
+    size_px = detector.checkpoint.preprocess.cut_size_px
+    waiting: dict[int, list[FaceCrop]] = defaultdict(list)
+    for crop in located:
+        waiting[crop.frame_index].append(replace(crop, rgb=_blank(size_px)))
+    scores: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="mdcsd-") as folder:
+        recoded = Path(folder) / "recoded.mp4"
+        recode_video(path, recoded, round(version.parameter))
+        last = max(waiting)
+        for frame in iter_frames(recoded, FrameSelection(end=last + 1)):
+            crops = [_cut_again(crop, frame.rgb) for crop in waiting.pop(frame.index, [])]
+            scores += detector.score(crops)[0].tolist()
+    if waiting:
+        raise MediaError(f"{path}: lost frames when encoded anew as H.264.")
+    return scores
+
+
+def _blank(size_px: int) -> RgbArray:
+    return np.zeros((size_px, size_px, 3), np.uint8)
+
+
+def _label(rows: _Rows, entry: VideoEntry, crops: list[FaceCrop]) -> None:
+    """Add origins and labels; of a manipulated video only the people under its mask are fake."""
+    shares: dict[int, list[float | None]] = defaultdict(list)
+    for crop in crops:
+        shares[crop.track_id].append(crop.mask_share)
+    altered = tracks_under_mask(shares)
+    identity = entry.source_ids[0] if entry.source_ids else ""
+    for crop in crops:
+        key = FrameKey(*entry.key, crop.track_id, crop.frame_index)
+        is_fake = entry.label == 1 and (altered is None or crop.track_id in altered)
+        class_name = entry.key.manipulation if is_fake else ORIGINAL
+        rows.origins.append(Origin(key, class_name, entry.compression, identity))
+        rows.labels.append(int(is_fake))
+
+
+def _unjudged(entry: VideoEntry) -> UnjudgedVideo:
+    identity = entry.source_ids[0] if entry.source_ids else ""
+    return UnjudgedVideo(
+        entry.key, entry.label, entry.key.manipulation, entry.compression, identity
+    )
