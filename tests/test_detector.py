@@ -12,7 +12,7 @@ from PIL import Image
 from mdcsd import Detector
 from mdcsd.checkpoint import load_checkpoint, save_checkpoint
 from mdcsd.errors import InputError, InternalError, MediaError
-from mdcsd.evaluation import evaluate
+from mdcsd.evaluation import run_test
 from mdcsd.nouns import Calibration, Verdict
 from mdcsd.storage import sha256_of
 from mdcsd.video import write_video
@@ -47,7 +47,7 @@ def test_detect_scores_as_test_does(demo, detector, test_set, tmp_path):
     """The same frames through crops, records and loader, or straight from the file."""
     from mdcsd.judging_config import TestConfig
 
-    evaluation = evaluate(
+    evaluation = run_test(
         TestConfig(model=str(demo[0].checkpoint), test_dataset=str(test_set), output=str(tmp_path))
     )
     key = evaluation.predictions.keys[0]
@@ -96,7 +96,8 @@ def test_thresholds_decide_the_word(demo, clip, tmp_path):
     for low, high, word in ((0.0, 0.0, "likely_manipulated"), (0.0, 1.0, "uncertain"),
                             (1.0, 1.0, "likely_real")):  # fmt: skip
         path = tmp_path / f"{word}.safetensors"
-        save_checkpoint(replace(checkpoint, calibration=Calibration(low, high, 1.0, 1.0, "by hand")), path)
+        by_hand = Calibration(low, high, 1.0, 1.0, "by hand")
+        save_checkpoint(replace(checkpoint, calibration=by_hand), path)
         assert Detector(path).judge(clip, n_frames=5).verdict == word
 
 

@@ -14,20 +14,22 @@ from sklearn.metrics import roc_auc_score
 from mdcsd.checkpoint import load_checkpoint
 from mdcsd.config import PrepareDatasetConfig
 from mdcsd.errors import CheckpointError, DataError, InputError
-from mdcsd.evaluation import evaluate, match_classes
+from mdcsd.evaluation import run_test
+from mdcsd.inference import match_classes
 from mdcsd.judging_config import TestConfig
 from mdcsd.prepare_dataset import dataset_folder, prepare_dataset
 from mdcsd.records import open_shards
 
 
 def run(demo, test_set, **settings):
-    return evaluate(
-        TestConfig(model=str(demo[0].checkpoint), test_dataset=str(test_set), **settings)
+    return run_test(
+        TestConfig(model=str(demo[0].checkpoint), test_dataset=str(test_set), draws=50, **settings)
     )
 
 
 def test_report_and_predictions_agree(demo, test_set, tmp_path):
-    evaluation = run(demo, test_set, output=str(tmp_path))
+    evaluation = run(demo, test_set)
+    evaluation.write(tmp_path)
     report = json.loads((tmp_path / "report.json").read_text())
     assert report == evaluation.report
     with open(tmp_path / "predictions.csv", newline="") as file:
@@ -37,12 +39,13 @@ def test_report_and_predictions_agree(demo, test_set, tmp_path):
     overall = report["overall"]
     assert overall["frame_auc"]["value"] == pytest.approx(roc_auc_score(label, score))
     assert overall["frame_auc"]["n_real"] == int((label == 0).sum()) == 32
-    assert overall["frame_accuracy"]["value"] == pytest.approx(np.mean((score >= 0.5) == label))
+    assert report["accuracy"]["frame"] == pytest.approx(np.mean((score >= 0.5) == label))
     entropy = -np.mean(np.log(np.clip(np.where(label == 1, score, 1 - score), 1e-7, 1)))
-    assert overall["frame_loss"]["value"] == pytest.approx(entropy)
+    assert report["loss"]["frame"] == pytest.approx(entropy)
+    assert overall["frame_log_loss"]["value"] == pytest.approx(entropy)
     assert report["n_frames"] == 64 and report["n_videos"] == 4
     matrix = np.array(report["confusion"]["frame"]["counts"])
-    assert matrix.sum() == 64 and matrix.trace() / 64 == overall["frame_accuracy"]["value"]
+    assert matrix.sum() == 64 and matrix.trace() / 64 == report["accuracy"]["frame"]
     assert np.array(report["confusion"]["video"]["counts"]).sum(axis=1).tolist() == [2, 2]
     real, fake = report["classes"]["frame"]
     assert (real["class_name"], real["n"], real["auc"]) == ("original", 32, None)
@@ -60,26 +63,26 @@ def test_report_and_predictions_agree(demo, test_set, tmp_path):
 
 
 def test_batch_size_does_not_change_the_scores(demo, test_set, tmp_path):
-    one = run(demo, test_set, batch_size=7, output=str(tmp_path / "a")).predictions
-    two = run(demo, test_set, batch_size=64, output=str(tmp_path / "b")).predictions
+    one = run(demo, test_set, batch_size=7).predictions
+    two = run(demo, test_set, batch_size=64).predictions
     assert one.keys == two.keys
     np.testing.assert_allclose(one.score, two.score, atol=1e-5)
 
 
 def test_sizes_are_checked_only_if_given(demo, test_set, tmp_path):
-    run(demo, test_set, image_size=(96, 96, 3), output=str(tmp_path))
+    run(demo, test_set, image_size=(96, 96, 3))
     for size in ((128, 128, 3), (96, 96, 1)):
         with pytest.raises(DataError, match="trained on 96,96,3"):
-            run(demo, test_set, image_size=size, output=str(tmp_path))
+            run(demo, test_set, image_size=size)
     with pytest.raises(DataError, match="trained on colour"):
-        run(demo, test_set, grayscale=True, output=str(tmp_path))
+        run(demo, test_set, grayscale=True)
 
 
 def test_a_data_set_of_another_representation_is_refused(demo, noise_classes, tmp_path):
     prepare = PrepareDatasetConfig(directory=str(noise_classes), color=True)
     prepare_dataset(prepare)
     with pytest.raises(DataError, match=r"holds dct, .* prepare_dataset\.py --raw"):
-        run(demo, dataset_folder(prepare, "test"), output=str(tmp_path))
+        run(demo, dataset_folder(prepare, "test"))
 
 
 def test_smaller_crops_are_refused_larger_ones_are_cut_down(demo, tmp_path):
@@ -90,10 +93,10 @@ def test_smaller_crops_are_refused_larger_ones_are_cut_down(demo, tmp_path):
         prepare_dataset(prepare)
         folder = dataset_folder(prepare, "test")
         if fits:
-            run(demo, folder, output=str(tmp_path / "out"))
+            run(demo, folder)
         else:
             with pytest.raises(DataError, match="show less"):
-                run(demo, folder, output=str(tmp_path / "out"))
+                run(demo, folder)
 
 
 def _noise(folder: Path) -> Path:
@@ -112,11 +115,12 @@ def test_one_class_alone_is_measured_and_the_undefined_is_null(demo, tmp_path):
         save_noise(tmp_path / "set" / "test" / "original" / f"v{number}_0000.png", number)
     prepare = PrepareDatasetConfig(directory=str(tmp_path / "set"), raw=True, color=True)
     prepare_dataset(prepare)
-    overall = run(demo, dataset_folder(prepare, "test"), output=str(tmp_path)).report["overall"]
-    assert overall["frame_auc"] == {
-        "value": None, "n_real": 4, "n_fake": 0, "reason": "undefined: one class only",
+    report = run(demo, dataset_folder(prepare, "test")).report
+    assert report["overall"]["frame_auc"] == {
+        "value": None, "low": None, "high": None, "n_real": 4, "n_fake": 0,
+        "reason": "undefined: one class only",
     }  # fmt: skip
-    assert overall["frame_accuracy"]["value"] is not None
+    assert report["accuracy"]["frame"] is not None
 
 
 def test_two_classes_take_any_manipulation_and_tell_each_apart_in_the_report(demo, tmp_path):
@@ -131,7 +135,9 @@ def test_two_classes_take_any_manipulation_and_tell_each_apart_in_the_report(dem
     shards = open_shards(folder)
     classes = match_classes(load_checkpoint(demo[0].checkpoint), shards)
     assert [classes.of_name[name] for name in ("real", "FaceSwap", "Face2Face")] == [0, 1, 1]
-    report = run(demo, folder, output=str(tmp_path / "out")).report
+    evaluation = run(demo, folder)
+    evaluation.write(tmp_path / "out")
+    report = evaluation.report
     for level in ("frame", "video"):
         rows = report["classes"][level]
         assert [row["class_name"] for row in rows] == ["real", "Face2Face", "FaceSwap"]
@@ -149,10 +155,12 @@ def test_unlabelled_images_get_scores_and_no_figures(demo, tmp_path):
         save_noise(tmp_path / "some" / f"face{number}.png", number)
     prepare = PrepareDatasetConfig(directory=str(tmp_path / "some"), raw=True, color=True)
     prepare_dataset(prepare)
-    evaluation = run(demo, dataset_folder(prepare, "test"), output=str(tmp_path / "out"))
+    evaluation = run(demo, dataset_folder(prepare, "test"))
+    evaluation.write(tmp_path / "out")
     for entry in evaluation.report["overall"].values():
         assert entry == {
-            "value": None, "n_real": 0, "n_fake": 0, "reason": "undefined: no labels",
+            "value": None, "low": None, "high": None, "n_real": 0, "n_fake": 0,
+            "reason": "undefined: no labels",
         }  # fmt: skip
     with open(tmp_path / "out" / "predictions.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -172,16 +180,17 @@ def test_float_lists_are_measured_like_records(demo, test_set, tmp_path):
         )  # fmt: skip
         prepare_dataset(prepare)
         folder = dataset_folder(prepare, "test")
-        both.append(run(demo, folder, output=str(tmp_path / f"out{float_list}")))
+        both.append(run(demo, folder))
         assert len(open_shards(folder).shards) > 1
     ours, old = both
     np.testing.assert_allclose(ours.predictions.score, old.predictions.score, atol=1e-6)
-    assert ours.predictions.class_names == old.predictions.class_names
+    names = [[origin.class_name for origin in each.predictions.origins] for each in both]
+    assert names[0] == names[1]
     assert ours.predictions.label.tolist() == old.predictions.label.tolist()
 
 
 def test_missing_things_are_named(demo, test_set, tmp_path):
     with pytest.raises(CheckpointError, match="no such checkpoint"):
-        evaluate(TestConfig(model=str(tmp_path / "gone"), test_dataset=str(test_set)))
+        run_test(TestConfig(model=str(tmp_path / "gone"), test_dataset=str(test_set)))
     with pytest.raises(InputError, match="MODEL"):
-        evaluate(TestConfig())
+        run_test(TestConfig())

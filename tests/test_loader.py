@@ -62,8 +62,8 @@ def test_batches_carry_identity_and_values(train_set):
     assert {key.manipulation for key in keys} == {"original", "Deepfakes"}
     first = batches[0]
     assert first.image.shape == (10, 3, 64, 64) and first.image.max() > 100
-    for key, label in zip((origin.key for origin in first.origins), first.label.tolist(), strict=True):
-        assert label == int(key.manipulation == "Deepfakes")
+    for origin, label in zip(first.origins, first.label.tolist(), strict=True):
+        assert label == int(origin.key.manipulation == "Deepfakes")
     assert data.labels().tolist() == [int(key.manipulation == "Deepfakes") for key in keys]
 
 

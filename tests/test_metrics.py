@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    brier_score_loss,
+    log_loss,
+    roc_auc_score,
+    roc_curve,
+)
 
 from mdcsd.errors import InternalError
 from mdcsd.metrics import (
+    Ranking,
     accuracy,
     auc,
     confusion,
     equal_error_rate,
     equal_error_threshold,
     false_alarm_threshold,
+    map_features,
     pool_predictions,
     pool_video,
+    row_losses,
+    summed_figures,
 )
-from mdcsd.nouns import FrameKey, Origin, Predictions
+from mdcsd.nouns import FrameKey, Origin, Predictions, UnjudgedVideo, VideoKey
 
 LABEL = np.array([0, 0, 0, 1, 1, 1])
 SCORE = np.array([0.1, 0.4, 0.6, 0.5, 0.8, 0.9])
@@ -147,3 +161,73 @@ def test_rows_told_twice_and_nan_are_refused():
         predictions([row, row])
     with pytest.raises(InternalError, match="NaN"):
         predictions([(*row[:5], float("nan"))])
+
+
+@st.composite
+def labelled_scores(draw):
+    """Both classes, ties likely; scores on a grid of hundredths."""
+    n = draw(st.integers(4, 60))
+    label = np.array(draw(st.lists(st.integers(0, 1), min_size=n, max_size=n)))
+    label[:2] = (0, 1)
+    grid = draw(st.lists(st.integers(0, 100), min_size=n, max_size=n))
+    return label, np.array(grid) / 100
+
+
+@given(labelled_scores(), st.integers(0, 2**31))
+def test_ranked_figures_agree_with_scikit_learn(rows, seed):
+    label, score = rows
+    weight = np.random.default_rng(seed).integers(0, 4, len(label)).astype(float)
+    weight[:2] = 1.0
+    for weights in (None, weight):
+        curve = Ranking(label, score).curve(weights)
+        assert curve.auc() == pytest.approx(roc_auc_score(label, score, sample_weight=weights))
+        expected = average_precision_score(label, score, sample_weight=weights)
+        assert curve.average_precision() == pytest.approx(expected)
+        alarms, hits, _ = roc_curve(label, score, sample_weight=weights, drop_intermediate=False)
+        for rate in (0.01, 0.05, 0.5):
+            assert curve.hit_rate_at(rate) == pytest.approx(hits[alarms <= rate + 1e-9].max())
+        eer = curve.equal_error_rate()  # where the curve meets the falling diagonal
+        below, above = np.interp([eer - 1e-9, eer + 1e-9], alarms, hits)
+        assert below - 1e-6 <= 1.0 - eer <= above + 1e-6
+
+
+@given(labelled_scores())
+def test_summed_figures_agree_with_scikit_learn(rows):
+    label, score = rows
+    found = summed_figures(row_losses(label, score, 0.5).sum(axis=0))
+    assert found["brier"] == pytest.approx(brier_score_loss(label, score))
+    clipped = np.clip(score, 1e-7, 1 - 1e-7)
+    assert found["log_loss"] == pytest.approx(log_loss(label, clipped))
+    expected = balanced_accuracy_score(label, score >= 0.5)
+    assert found["balanced_accuracy"] == pytest.approx(expected)
+
+
+def test_ece_by_hand():
+    """Two bins: .05 twice, one of them manipulated (gap .45); .95 twice, both (gap .05)."""
+    label, score = np.array([0, 1, 1, 1]), np.array([0.05, 0.05, 0.95, 0.95])
+    found = summed_figures(row_losses(label, score, None).sum(axis=0))
+    assert found["ece"] == pytest.approx(0.5 * 0.45 + 0.5 * 0.05)
+
+
+def test_a_video_is_as_fake_as_its_worst_person():
+    """Trap: the mean over faces hides the one of two people who was altered."""
+    people = ((0, 0, 0.1), (1, 1, 0.9))
+    rows = [("F", "v", track, i, label, score) for track, label, score in people for i in range(9)]
+    pooled = pool_predictions(predictions(rows), "track")
+    assert list(pooled.values()) == [(1, pytest.approx(0.9))]
+
+
+def test_a_video_without_a_face_is_no_real_one():
+    missed = UnjudgedVideo(VideoKey("ffpp", "F", "gone"), 1, "F")
+    some = predictions([("F", "v", 0, 0, 1, 0.9)])
+    pooled = pool_predictions(replace(some, unjudged=(missed,)), "track")
+    assert pooled[missed.key] == (1, None) and len(pooled) == 2
+
+
+def test_features_are_laid_out_by_their_likeness():
+    rng = np.random.default_rng(0)
+    groups = np.repeat([0, 1], 20)
+    plane = map_features(rng.normal(size=(40, 8)) + 20.0 * groups[:, None], 0)
+    middle = [plane[groups == group].mean(axis=0) for group in (0, 1)]
+    spread = max(plane[groups == group].std() for group in (0, 1))
+    assert plane.shape == (40, 2) and np.linalg.norm(middle[0] - middle[1]) > spread

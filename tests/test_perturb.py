@@ -200,6 +200,20 @@ def test_recoded_video_keeps_frames_and_order(tmp_path: Path):
     assert [path.name for path in output.parent.iterdir()] == ["recoded.mp4"]
 
 
+def test_frames_keep_their_index_where_one_cannot_be_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    source, output = tmp_path / "clip.mp4", tmp_path / "recoded.mp4"
+    write_video(source, brightening(48, 64, 10), fps=25, crf=10)
+    readable = [frame for frame in iter_frames(source, FrameSelection()) if frame.index != 4]
+    with monkeypatch.context() as patch:
+        patch.setattr("mdcsd.perturb.iter_frames", lambda *_: iter(readable))
+        recode_video(source, output, crf=10)
+    means = [frame.rgb.mean() for frame in iter_frames(output, FrameSelection())]
+    expected = [40 + 6 * (i + (i == 4)) for i in range(10)]
+    np.testing.assert_allclose(means, expected, atol=4)
+
+
 def test_recoded_video_is_smaller_the_higher_the_crf(face: np.ndarray, tmp_path: Path):
     clip, sizes = tmp_path / "clip.mp4", []
     write_video(clip, [np.roll(face, 2 * i, axis=1)[:256, :256] for i in range(10)], fps=25, crf=10)

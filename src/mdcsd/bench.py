@@ -94,6 +94,44 @@ def bench_start(n_runs: int = 5) -> dict[str, float]:
     return {name: _median_seconds(words, n_runs) for name, words in commands.items()}
 
 
+def bench_evaluate(n_frames: int = 100_000, draws: int = 1000) -> dict[str, float]:
+    """Measure a whole report of made-up scores: seconds, and peak memory of its process in MB.
+
+    The rows are those of a data set of two classes, ten faces a video, five videos an
+    identity; scores overlap and hold ties. In a process of its own, start-up not counted.
+    """
+    words = [sys.executable, "-c", _EVALUATE, str(n_frames), str(draws)]
+    run = subprocess.run(words, check=True, capture_output=True, text=True)
+    figures: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
+    return figures
+
+
+_EVALUATE = """
+import json, resource, sys, time
+import numpy as np
+from mdcsd.evaluation_report import Rules, build_report
+from mdcsd.nouns import FrameKey, Origin, Predictions
+n_frames, draws = int(sys.argv[1]), int(sys.argv[2])
+rng = np.random.default_rng(0)
+label = (np.arange(n_frames) // 10) % 2
+score = np.round(1 / (1 + np.exp(-rng.normal(2.0 * label - 1.0, 1.5))), 4)
+origins = tuple(
+    Origin(FrameKey("made", ("original", "fake")[label[i]], str(i // 10), 0, i % 10),
+           ("original", "fake")[label[i]], "", str(i // 50))
+    for i in range(n_frames)
+)
+predictions = Predictions(origins, label, score)
+began = time.perf_counter()
+report = build_report(predictions, Rules(threshold=0.5, draws=draws))
+seconds = time.perf_counter() - began
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+auc = report["overall"]["video_auc"]
+print(json.dumps({"faces": n_frames, "videos": report["n_videos"], "draws": draws,
+                  "seconds": seconds, "peak_mb": peak, "video_auc": auc["value"],
+                  "low": auc["low"], "high": auc["high"]}))
+"""
+
+
 def _median_seconds(words: list[str], n_runs: int) -> float:
     seconds = []
     for _ in range(n_runs + 1):  # the first run warms the file cache

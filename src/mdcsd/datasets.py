@@ -20,7 +20,6 @@ from mdcsd.nouns import SPLITS, VideoEntry
 from mdcsd.sources import Scan, read_dataset
 from mdcsd.splits import check_no_video_leak, split_videos
 
-SPLIT_NAME = "mdcsd_split.csv"
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,8 @@ def scan_dataset(name: str, root: Path, seed: int) -> Scanned:
     entries, drawn_path = list(scan.entries), None
     rule = scan.official_split or ""
     if any(entry.split is None for entry in entries):
-        split_path = (root if root.is_dir() else root.parent) / SPLIT_NAME
+        # Named after the data set: FaceForensics++ and DFD share a root.
+        split_path = (root if root.is_dir() else root.parent) / f"mdcsd_split_{name}.csv"
         kept = _read_split(split_path)
         entries = [e if e.split else replace(e, split=kept.get(_id(e))) for e in entries]
         if not kept:
@@ -66,7 +66,7 @@ def scan_dataset(name: str, root: Path, seed: int) -> Scanned:
             drawn_path = _write_split(split_path, scan.entries, entries)
         else:
             drawn_path = split_path
-        drawn = "by source ids, 80/10/10, " + (f"{SPLIT_NAME}" if kept else f"seed {seed}")
+        drawn = "by source ids, 80/10/10, " + (f"as {split_path.name} keeps it" if kept else f"seed {seed}")
         rule = f"{rule}; the rest {drawn}" if rule else drawn
     check_no_video_leak(entries)
     return Scanned(scan, tuple(entries), rule, drawn_path)

@@ -121,8 +121,8 @@ def distort(rgb: RgbArray, perturbation: Perturbation, rng: np.random.Generator)
 def recode_video(path: Path, output: Path, crf: int) -> None:
     """Decode a video and encode it as H.264 of constant quality, frame after frame.
 
-    Number and order of the frames are kept; a variable frame rate becomes the mean one, and
-    frames that cannot be decoded are missing. H.264 stores colour for squares of 2 px, so an odd
+    Every frame keeps its index; one that cannot be decoded shows the next one that can. A
+    variable frame rate becomes the mean one. H.264 stores colour for squares of 2 px, so an odd
     side gets one more row or column, mirrored. `output` appears when it is whole.
 
     Args:
@@ -144,8 +144,13 @@ def recode_video(path: Path, output: Path, crf: int) -> None:
 
 
 def _even_frames(path: Path) -> Iterator[RgbArray]:
+    """All frames; one that cannot be decoded gives way to the next, so that indices stay."""
+    n_written = 0
     for frame in iter_frames(path, FrameSelection()):
-        yield _pad_to_even(frame.rgb)
+        rgb = _pad_to_even(frame.rgb)
+        for _ in range(n_written, frame.index + 1):
+            yield rgb
+        n_written = frame.index + 1
 
 
 def _pad_to_even(rgb: RgbArray) -> RgbArray:

@@ -122,9 +122,10 @@ def _convert(name: str, hint: Any, value: Any) -> Any:
         _check(value in args, f"{name} = {value!r}: expected one of {', '.join(map(str, args))}.")
         return value
     if origin is tuple and is_dataclass(args[0]):
+        kind: Any = args[0]
         rows = value if isinstance(value, (list, tuple)) else [value]
         _check(all(isinstance(row, dict) for row in rows), f"{name}: expected [[{name}]] tables.")
-        return tuple(args[0](**_converted(name, args[0], row)) for row in rows)
+        return tuple(kind(**_converted(name, kind, row)) for row in rows)
     if origin is tuple and args[0] is str:
         parts = value.split(",") if isinstance(value, str) else value
         _check(

@@ -168,8 +168,9 @@ def _source(name: str, root: Path, settings: Settings, output: Path, learns: boo
     """Choose a data set's videos, and write them as a catalogue."""
     protocol, seed = settings.protocol, settings.prepare_dataset.seed
     scanned = scan_dataset(name, root, seed)
-    has_it = any(entry.compression == protocol.compression for entry in scanned.entries)
-    compression = protocol.compression if has_it else None
+    known = {entry.compression for entry in scanned.entries}
+    is_wanted = protocol.compression in known or (learns and known != {""})
+    compression = protocol.compression if is_wanted else None
     split = "all" if learns or not any(e.split == "test" for e in scanned.scan.entries) else "test"
     kept = protocol.manipulations if learns else ()
     chosen = select(scanned.entries, split, kept, compression)

@@ -111,8 +111,8 @@ def _celeb_reader(fakes: str) -> Callable[[str, Path], Scan]:
         def describe(path: str) -> Listed | None:
             split = "test" if path in tested else None
             if match := _CELEB_REAL.fullmatch(path):
-                people = (match["a"] or f"youtube-{match['n']}",)
-                return Listed(path, ORIGINAL, match["id"], split, people)
+                person = match["a"] or f"youtube-{match['n']}"
+                return Listed(path, ORIGINAL, match["id"], split, (person,))
             match = fake_pattern.fullmatch(path)
             if match is None:
                 return None

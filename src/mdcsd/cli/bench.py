@@ -40,3 +40,15 @@ def start(
 
     rows = [[name, f"{seconds:.3f}"] for name, seconds in bench_start(runs).items()]
     print_table("bench start", ["command", "median seconds"], rows)
+
+
+@app.command()
+def evaluate(
+    frames: Annotated[int, typer.Option("--frames", min=100, help="Faces.")] = 100_000,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Bootstrap draws.")] = 1000,
+) -> None:
+    """Time and memory of a report with intervals, on made-up scores."""
+    from mdcsd.bench import bench_evaluate
+
+    rows = [[name, f"{value:.4g}"] for name, value in bench_evaluate(frames, draws).items()]
+    print_table("bench evaluate", ["figure", "value"], rows)
