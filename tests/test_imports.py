@@ -38,6 +38,8 @@ ONLY_HERE = {
     "timm": {"backbones"},
     "safetensors": {"backbones", "checkpoint"},
     "sklearn": {"metrics"},
+    "matplotlib": {"plots"},
+    "jinja2": {"evaluation_page"},
     "dlib": {"bench"},
     "typer": {"cli"},
     "rich": {"cli"},
@@ -91,7 +93,19 @@ def loaded_after(code: str) -> set[str]:
     return {name.split(".")[0] for name in json.loads(run.stdout.splitlines()[-1])}
 
 
-HEAVY = {"torch", "ray", "fastapi", "cv2", "av", "timm", "sklearn", "scipy", "tensorboard"}
+HEAVY = {
+    "torch",
+    "ray",
+    "fastapi",
+    "cv2",
+    "av",
+    "timm",
+    "sklearn",
+    "scipy",
+    "tensorboard",
+    "matplotlib",
+    "jinja2",
+}
 
 
 def test_importing_is_light():
@@ -112,6 +126,10 @@ def test_help_is_light():
         "detect",
         "demo",
         "bench",
+        "calibrate",
+        "evaluate",
+        "reproduce",
+        "datasets",
     ):
         assert not loaded_after(code.replace("'--help'", f"'{command}', '--help'")) & HEAVY
 

@@ -211,8 +211,9 @@ def test_ids_are_unique_over_all_plots(drawn: dict[str, str]):
 def test_axes_and_legends_say_what_and_how_many(drawn: dict[str, str]):
     for name in ("roc", "det"):
         assert "false alarms (% of real)" in drawn[name]
-        assert "videos (n = 70 real + 280 manipulated)" in drawn[name]
-        assert "faces (n = 2,240 real + 8,960 manipulated)" in drawn[name]
+        assert "videos (n = 70 + 280)" in drawn[name]
+        assert "faces (n = 2,240 + 8,960)" in drawn[name]
+        assert "n = real + manipulated" in drawn[name]
     assert "level (0 untouched, 5 strongest)" in drawn["robustness"]
     assert all(f">{distortion}<" in drawn["robustness"] for distortion in DISTORTIONS)
     assert "ffpp NeuralTextures (n = 50)" in drawn["tsne"]

@@ -28,6 +28,7 @@ _LEVELS: dict[str, dict[str, Any]] = {
     "video": {"color": _BLUE, "linestyle": "-", "linewidth": 2.0},
     "frame": {"color": _ORANGE, "linestyle": "--", "linewidth": 1.5},
 }
+_LEGEND_TITLE = "n = real + manipulated"
 _UNITS = {"video": "videos", "frame": "faces"}
 _GUIDE: dict[str, Any] = {"color": _INK, "linestyle": ":", "linewidth": 1.0, "alpha": 0.7}
 _DET_TICKS = (0.001, 0.01, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
@@ -42,6 +43,7 @@ _STYLE: dict[Any, Any] = {
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9.5,
     "legend.frameon": False,
+    "legend.handlelength": 3.0,
     "svg.fonttype": "none",
     "text.color": _INK,
     "text.parse_math": False,  # a data set may have dollar signs in its name
@@ -105,17 +107,17 @@ def _new_figure(width_in: float, height_in: float) -> Figure:
 
 
 def _named(report: dict[str, Any], level: str) -> str:
-    """A level with its numbers, for a legend."""
+    """A level with its numbers, for a legend under `_LEGEND_TITLE`."""
     entry = report["overall"][f"{level}_auc"]
-    return f"{_UNITS[level]} (n = {entry['n_real']:,} real + {entry['n_fake']:,} manipulated)"
+    return f"{_UNITS[level]} (n = {entry['n_real']:,} + {entry['n_fake']:,})"
 
 
 def _legend_below(axes: Axes) -> None:
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), handlelength=3)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), title=_LEGEND_TITLE)
 
 
 def _roc(report: dict[str, Any], curves: dict[str, Any]) -> Figure:
-    figure = _new_figure(4.6, 4.8)
+    figure = _new_figure(3.6, 4.4)
     axes = figure.subplots()
     for level, data in curves.items():
         roc = data["roc"]
@@ -139,7 +141,7 @@ def _roc(report: dict[str, Any], curves: dict[str, Any]) -> Figure:
 
 def _det(report: dict[str, Any], curves: dict[str, Any]) -> Figure:
     """Misses over false alarms; scores of two normal distributions give a straight line."""
-    figure = _new_figure(4.6, 4.8)
+    figure = _new_figure(3.6, 4.4)
     axes = figure.subplots()
     equal_errors = []
     for level, data in curves.items():
@@ -176,7 +178,7 @@ def _deviate(rate: FloatArray) -> FloatArray:
 
 def _reliability(report: dict[str, Any], curves: dict[str, Any]) -> Figure:
     """Share of manipulated over mean score a bin; below, how many stand behind each point."""
-    figure = _new_figure(4.6, 5.3)
+    figure = _new_figure(3.6, 4.8)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     for level, data in curves.items():
         bins = data["reliability"]
@@ -193,7 +195,7 @@ def _reliability(report: dict[str, Any], curves: dict[str, Any]) -> Figure:
     below.set_ylim(bottom=0)
     below.legend(
         *above.get_legend_handles_labels(),
-        loc="upper center", bbox_to_anchor=(0.5, -0.55), handlelength=3,
+        loc="upper center", bbox_to_anchor=(0.5, -0.7), title=_LEGEND_TITLE,
     )  # fmt: skip
     return figure
 
@@ -203,7 +205,7 @@ def _histogram(report: dict[str, Any], curves: dict[str, Any]) -> Figure:
     classes = list(
         dict.fromkeys(name for data in curves.values() for name in data["histogram"]["counts"])
     )
-    figure = _new_figure(7.2, 1.1 + 0.9 * len(classes))
+    figure = _new_figure(8.4, 1.1 + 0.9 * len(classes))
     grid = figure.subplots(len(classes), len(curves), sharex=True, squeeze=False)
     for column, (level, data) in zip(grid.T, curves.items(), strict=True):
         column[0].set_title(_UNITS[level], loc="left")
@@ -245,7 +247,7 @@ def _robustness(report: dict[str, Any]) -> Figure:
     names = list(dict.fromkeys(row["distortion"] for row in rows))
     n_columns = min(4, len(names))
     n_lines = -(-len(names) // n_columns)
-    figure = _new_figure(max(2.2 * n_columns, 4.5), 1.9 * n_lines + 0.7)
+    figure = _new_figure(max(2.2 * n_columns, 5.8), 1.9 * n_lines + 0.7)
     grid = figure.subplots(n_lines, n_columns, sharex=True, sharey=True, squeeze=False).ravel()
     untouched = {"level": 0, "metrics": report["overall"]}
     for axes, name in zip(grid, names, strict=False):
@@ -262,7 +264,9 @@ def _robustness(report: dict[str, Any]) -> Figure:
     figure.supylabel("AUC", fontsize="medium")
     handles, _ = grid[0].get_legend_handles_labels()
     labels = [_named(report, "video"), _named(report, "frame"), "95 % interval of videos", "chance"]
-    figure.legend(handles, labels, loc="outside upper center", ncols=2, handlelength=3)
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=max(n_columns, 2), title=_LEGEND_TITLE
+    )
     return figure
 
 
@@ -282,7 +286,7 @@ def _values(steps: list[dict[str, Any]], level: str, part: str) -> FloatArray:
 
 
 def _tsne(data: dict[str, Any]) -> Figure:
-    figure = _new_figure(7.2, 4.6)
+    figure = _new_figure(8.4, 4.6)
     axes = figure.subplots()
     x, y, names = np.array(data["x"], float), np.array(data["y"], float), np.array(data["name"])
     for number, name in enumerate(dict.fromkeys(data["name"])):

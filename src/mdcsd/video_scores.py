@@ -16,7 +16,7 @@ import numpy as np
 
 from mdcsd.config import FrameSelection
 from mdcsd.detector import Detector, iter_sampled_frames, whole_picture
-from mdcsd.errors import MediaError
+from mdcsd.errors import InputError, MediaError
 from mdcsd.face_crops import under_mask
 from mdcsd.faces import cut_crop
 from mdcsd.masks import MaskReader, tracks_under_mask
@@ -91,7 +91,7 @@ def score_videos(
     for number, entry in enumerate(entries, start=1):
         try:
             crops, of_first = _score_entry(detector, entry, n_frames, perturbations, seed, rows)
-        except MediaError as error:
+        except InputError as error:  # damaged, or gone since the scan
             crops, of_first = [], None
             unread.append(str(error))
         if of_first is None:

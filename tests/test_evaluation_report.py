@@ -1,0 +1,135 @@
+"""Reports out of scores: groups, levels, comparison, what is said beside the figures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mdcsd.errors import DataError
+from mdcsd.evaluation_report import Rules, build_report, compare, uncalibrated
+from mdcsd.metrics import auc
+from mdcsd.nouns import FrameKey, Origin, Predictions
+
+RULES = Rules(threshold=0.5, threshold_source="a test", draws=30)
+
+
+def make(seed=0, n_videos=40, n_frames=6, datasets=("ffpp",), compressions=("c23",)):
+    """Scores of videos of three classes, two of them manipulated."""
+    rng = np.random.default_rng(seed)
+    origins, label, score = [], [], []
+    for dataset in datasets:
+        for number in range(n_videos):
+            name = ("original", "Deepfakes", "FaceSwap")[number % 3]
+            compression = compressions[number % len(compressions)]
+            middle = rng.normal(1.5 if number % 3 else 0.0)
+            for frame in range(n_frames):
+                key = FrameKey(dataset, name, f"{number:03d}", 0, frame)
+                origins.append(Origin(key, name, compression, f"{number // 6}"))
+                label.append(int(number % 3 > 0))
+                score.append(1 / (1 + np.exp(-(middle + rng.normal(0, 0.5)))))
+    return Predictions(tuple(origins), np.array(label), np.array(score))
+
+
+def test_groups_hold_one_manipulation_and_all_real_ones():
+    rows = make()
+    report = build_report(rows, RULES)
+    assert [group["manipulation"] for group in report["groups"]] == ["Deepfakes", "FaceSwap"]
+    names = np.array([origin.class_name for origin in rows.origins])
+    for group in report["groups"]:
+        chosen = (names == group["manipulation"]) | (rows.label == 0)
+        entry = group["metrics"]["frame_auc"]
+        assert entry["value"] == pytest.approx(auc(rows.label[chosen], rows.score[chosen]))
+        assert entry["low"] <= entry["value"] <= entry["high"]
+        assert (entry["n_real"], entry["n_fake"]) == (84, 78)
+    assert report["resampling"] == {"unit": "identities", "n_units": 7, "draws": 30, "seed": 0}
+
+
+def test_several_data_sets_and_compressions_are_groups_and_pooled():
+    report = build_report(make(datasets=("ffpp", "dfd"), compressions=("c23", "c40")), RULES)
+    kinds = [(g["dataset"], g["manipulation"], g["compression"]) for g in report["groups"]]
+    assert ("dfd", None, None) in kinds and ("ffpp", None, "c40") in kinds
+    assert ("ffpp", "FaceSwap", "c23") in kinds
+    assert report["overall"]["video_auc"]["n_real"] == 28
+    assert report["resampling"]["n_units"] == 14  # an identity of one set is none of another
+
+
+def test_the_order_of_rows_does_not_matter():
+    rows = make()
+    turned = rows.rows(np.arange(len(rows.score))[::-1])
+    one, two = (build_report(each, replace(RULES, draws=0)) for each in (rows, turned))
+    for name, entry in one["overall"].items():
+        assert two["overall"][name]["value"] == pytest.approx(entry["value"]), name
+
+
+def test_the_report_says_how_it_was_pooled_and_of_how_many_frames():
+    """Trap: a video AUC beside a frame AUC, without either being named."""
+    report = build_report(make(), RULES)
+    assert report["frames_per_video"] == {"min": 6, "median": 6.0, "max": 6}
+    assert "highest of the persons" in report["pooling"]
+    mean = build_report(make(), replace(RULES, pool="mean"))
+    assert mean["pooling"] == "mean over all judged faces"
+    assert report["threshold"] == {"value": 0.5, "source": "a test"}
+
+
+def test_curves_are_those_of_the_rows():
+    rows = make()
+    curves = build_report(rows, RULES)["curves"]["frame"]
+    fpr, tpr = np.array(curves["roc"]["fpr"]), np.array(curves["roc"]["tpr"])
+    assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
+    area = np.sum((tpr[1:] + tpr[:-1]) / 2 * np.diff(fpr))
+    assert area == pytest.approx(auc(rows.label, rows.score), abs=0.01)
+    assert sum(curves["reliability"]["n"]) == len(rows.score)
+    assert sum(map(sum, curves["histogram"]["counts"].values())) == len(rows.score)
+
+
+def test_comparison_is_paired_and_says_what_was_not_common():
+    here, there = make(), make(seed=1)
+    fewer = there.rows(np.arange(len(there.score) - 12))
+    report = compare(here, fewer, "other.csv", RULES)
+    assert (report["n_common_frames"], report["n_only_here"]) == (228, 12)
+    rows = np.arange(228)
+    expected = auc(here.label[rows], here.score[rows]) - auc(there.label[rows], there.score[rows])
+    entry = report["difference"]["frame_auc"]
+    assert entry["value"] == pytest.approx(expected)
+    assert entry["low"] < entry["value"] < entry["high"]
+
+
+def test_comparison_pairs_by_key_not_by_place():
+    here = make()
+    turned = here.rows(np.arange(len(here.score))[::-1])
+    for entry in compare(here, turned, "turned.csv", RULES)["difference"].values():
+        assert entry["value"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_what_cannot_be_compared_is_refused():
+    rows = make()
+    with pytest.raises(DataError, match="no face in common"):
+        compare(rows, make(datasets=("dfd",)), "other.csv", RULES)
+    with pytest.raises(DataError, match="labels contradict"):
+        compare(rows, replace(rows, label=1 - rows.label), "other.csv", RULES)
+
+
+def test_without_its_temperature_a_sharp_network_is_worse_calibrated():
+    rows = make()
+    logit = np.log(rows.score) - np.log1p(-rows.score)
+    cooled = replace(rows, score=1 / (1 + np.exp(-logit / 4)))  # what temperature 4 made of it
+    before = uncalibrated(cooled, 4.0, RULES)
+    expected = build_report(rows, RULES)["overall"]
+    for name in ("frame_ece", "frame_brier", "frame_log_loss"):
+        assert before[name]["value"] == pytest.approx(expected[name]["value"])
+
+
+def test_people_that_no_mask_tells_apart_are_counted():
+    """Trap: one of two people is altered, and both are called so."""
+
+    def row(track, frame, label):
+        return Origin(FrameKey("dfd", "DFD", "01_02", track, frame), "DFD"), label
+
+    rows = [row(track, frame, 1) for track in (0, 1) for frame in range(6)]
+    marked = [row(track, frame, int(track == 0)) for track in (0, 1) for frame in range(6)]
+    for chosen, expected in ((rows, 1), (marked, 0)):
+        origins, label = zip(*chosen, strict=True)
+        predictions = Predictions(origins, np.array(label), np.full(12, 0.5))
+        assert build_report(predictions, replace(RULES, draws=0))["n_videos_multi_face"] == expected

@@ -1,0 +1,93 @@
+"""predictions.csv: what goes out comes in again; what cannot be is refused by line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mdcsd.errors import DataError, InputError
+from mdcsd.evaluation_report import Rules, build_report
+from mdcsd.nouns import FrameKey, Origin, Predictions, UnjudgedVideo, VideoKey
+from mdcsd.predictions import join_predictions, read_csv, to_csv
+
+HEADER = "dataset,manipulation,video_id,frame_index,track_id,label,score\n"
+
+
+def write(tmp_path, *rows):
+    path = tmp_path / "predictions.csv"
+    path.write_text(HEADER + "".join(row + "\n" for row in rows))
+    return path
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_out_and_in_again(scores):
+    import tempfile
+    from pathlib import Path
+
+    origins = tuple(
+        Origin(FrameKey("d", "m", 'a,"b"', 0, i), "class", "c23", "000") for i in range(len(scores))
+    )
+    label = np.array([-1, 0, 1] * len(scores))[: len(scores)]
+    missed = UnjudgedVideo(VideoKey("d", "m", "gone"), 1, "m", "c23", "001")
+    before = Predictions(origins, label, np.array(scores), (missed,))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "p.csv"
+        path.write_text(to_csv(before))
+        after = read_csv(path)
+    assert after.origins == before.origins and after.unjudged == before.unjudged
+    assert after.label.tolist() == label.tolist() and after.score.tolist() == scores
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("d,m,v,0,0,1,nan", "line 2: score 'nan': expected a number from 0 to 1"),
+        ("d,m,v,0,0,1,inf", "line 2: score 'inf'"),
+        ("d,m,v,0,0,1,3.2", "put logits through a sigmoid"),
+        ("d,m,v,0,0,2,.5", "label '2': expected 0"),
+        ("d,m,v,zero,0,1,.5", "frame_index 'zero'"),
+        ("d,m,v,0,0,1", "not as many fields"),
+        ("d,m,v,0,0,1,.5\nd,m,v,0,0,1,.6", "line 3: the same face as line 2"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_line(tmp_path, row, words):
+    with pytest.raises(DataError, match=words):
+        read_csv(write(tmp_path, row))
+
+
+def test_columns_and_files_that_are_missing(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        read_csv(tmp_path / "none.csv")
+    (tmp_path / "p.csv").write_text("video,score\na,.5\n")
+    with pytest.raises(DataError, match=r"column.* dataset, manipulation"):
+        read_csv(tmp_path / "p.csv")
+    with pytest.raises(DataError, match="no row"):
+        read_csv(write(tmp_path))
+
+
+def test_the_name_collision_of_faceforensics(tmp_path):
+    """Trap: four fakes called 000_003, scores .9 .9 .1 .1, a real one at .3: video AUC is .5."""
+    fakes = zip(("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures"), (0.9, 0.9, 0.1, 0.1),
+                strict=True)  # fmt: skip
+    rows = [f"ffpp,{name},000_003,0,0,1,{score}" for name, score in fakes]
+    path = write(tmp_path, *rows, "ffpp,original,000,0,0,0,.3")
+    report = build_report(read_csv(path), Rules(draws=0))
+    assert report["n_videos"] == 5
+    assert report["overall"]["video_auc"]["value"] == 0.5
+
+
+def test_a_video_without_a_face_counts(tmp_path):
+    """Trap: dropped, the missed fake would leave an AUC of 1."""
+    path = write(tmp_path, "d,fake,a,0,0,1,.9", "d,fake,b,,,1,", "d,original,c,0,0,0,.6")
+    report = build_report(read_csv(path), Rules(draws=0))
+    assert report["n_videos"] == 3 and report["n_videos_cannot_judge"] == 1
+    assert report["overall"]["video_auc"]["value"] == 0.5  # .9 above .6, .5 below it
+    assert report["overall"]["frame_auc"]["value"] == 1.0
+
+
+def test_two_data_sets_under_one_name_are_refused(tmp_path):
+    one = read_csv(write(tmp_path, "d,fake,a,0,0,1,.9"))
+    with pytest.raises(DataError, match="under one name"):
+        join_predictions([one, one])
