@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 
 from mdcsd.crops import parse_source_ids
 from mdcsd.errors import DataError
-from mdcsd.nouns import CropEntry, VideoKey
-from mdcsd.splits import assign_splits, check_no_leak
+from mdcsd.nouns import CropEntry, VideoEntry, VideoKey
+from mdcsd.splits import assign_splits, check_no_leak, check_no_video_leak, split_videos
 
 
 def entry(video, split=None, manipulation="original"):
@@ -84,3 +85,42 @@ def test_names_used_anew_in_every_split_are_no_leak():
 def test_too_few_videos_to_split_are_refused_with_advice():
     with pytest.raises(DataError, match=r"original: too few independent.*train/, val/ and test/"):
         assign_splits([entry("a"), entry("b")], 0)
+
+
+def video(name: str, ids: tuple[str, ...], split: str | None = None) -> VideoEntry:
+    key = VideoKey("set", "swap" if len(ids) > 1 else "original", name)
+    return VideoEntry(Path(name), key, int(len(ids) > 1), split, ids)
+
+
+def test_everybody_tied_to_everybody_splits_people():
+    """DFD: each actor's face on each other; pairs across splits are in none."""
+    actors = [f"{i:02d}" for i in range(28)]
+    videos = [video(a, (a,)) for a in actors]
+    videos += [video(f"{a}_{b}", (a, b)) for a in actors for b in actors if a != b]
+    placed = split_videos(videos, seed=0)
+    check_no_video_leak(placed)
+    counts = Counter(each.split for each in placed if each.label == 0)
+    assert counts == {"train": 22, "val": 3, "test": 3}
+    assert all(
+        (each.split is None) == (len({of[source] for source in each.source_ids}) > 1)
+        for of in [{each.source_ids[0]: each.split for each in placed if each.label == 0}]
+        for each in placed
+    )
+
+
+def test_what_shares_people_with_an_official_test_list_is_left_out():
+    """Trap: Celeb-DF's test people stand in its other videos too."""
+    videos = [video("id0_0000", ("id0",), "test"), video("id0_id1_0001", ("id0", "id1"))]
+    videos += [video(f"id{i}_0000", (f"id{i}",)) for i in range(1, 30)]
+    placed = {each.key.video_id: each.split for each in split_videos(videos, seed=0)}
+    assert placed["id0_id1_0001"] is None
+    assert set(placed.values()) == {"train", "val", "test", None}
+    assert [name for name, split in placed.items() if split == "test"] == ["id0_0000"]
+
+
+def test_a_person_in_two_splits_is_an_error():
+    """Trap: the same source in train and test."""
+    with pytest.raises(DataError, match="source 003 stands in two splits"):
+        check_no_video_leak(
+            [video("003", ("003",), "train"), video("000_003", ("000", "003"), "test")]
+        )

@@ -21,7 +21,6 @@ from mdcsd.sources import Scan, read_dataset
 from mdcsd.splits import check_no_video_leak, split_videos
 
 
-
 @dataclass(frozen=True)
 class Scanned:
     """A data set with every video's split: `split_rule` says in words where they come from,
@@ -66,7 +65,9 @@ def scan_dataset(name: str, root: Path, seed: int) -> Scanned:
             drawn_path = _write_split(split_path, scan.entries, entries)
         else:
             drawn_path = split_path
-        drawn = "by source ids, 80/10/10, " + (f"as {split_path.name} keeps it" if kept else f"seed {seed}")
+        drawn = "by source ids, 80/10/10, " + (
+            f"as {split_path.name} keeps it" if kept else f"seed {seed}"
+        )
         rule = f"{rule}; the rest {drawn}" if rule else drawn
     check_no_video_leak(entries)
     return Scanned(scan, tuple(entries), rule, drawn_path)

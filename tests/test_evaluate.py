@@ -1,0 +1,165 @@
+"""`mdcsd evaluate`, `calibrate` and `datasets scan`, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import MEDIA
+from mdcsd.checkpoint import load_checkpoint
+from mdcsd.cli import main
+from mdcsd.detector import Detector
+from mdcsd.errors import DataError, InputError
+from mdcsd.evaluation import evaluate
+from mdcsd.judging_config import EvaluateConfig
+from mdcsd.nouns import VideoEntry, VideoKey
+from mdcsd.perturb import SUITE, Perturbation
+from mdcsd.video_scores import score_videos
+from trees import ClipMaker, make_celebdf
+
+
+@pytest.fixture(scope="module")
+def celebdf(portrait, tmp_path_factory):
+    root = tmp_path_factory.mktemp("Celeb-DF-v2")
+    make_celebdf(root, ClipMaker(MEDIA if MEDIA.is_dir() else None, portrait))
+    return root
+
+
+def run(*words, code=0):
+    with pytest.raises(SystemExit) as left:
+        main([str(word) for word in words])
+    assert (left.value.code or 0) == code
+
+
+def test_a_data_set_as_downloaded(demo, celebdf, tmp_path, capsys):
+    report_path, page = tmp_path / "report.json", tmp_path / "page.html"
+    run("evaluate", "--weights", demo[0].checkpoint, "--data", f"celebdf2={celebdf}",
+        "--frames", 3, "--draws", 30, "--recode", "jpeg=40", "--json", report_path,
+        "--html", page, "--output", tmp_path / "out")  # fmt: skip
+    said = capsys.readouterr().out
+    assert "celebdf2 Celeb-synthesis" in said and "encoded anew as jpeg 40" in said
+    report = json.loads(report_path.read_text())
+    auc = report["overall"]["video_auc"]
+    assert (auc["n_real"], auc["n_fake"]) == (2, 2)  # the official test list, not all five
+    assert report["checkpoint_id"] == load_checkpoint(demo[0].checkpoint).checkpoint_id
+    assert report["threshold"]["source"].startswith("equal error on crops_color_raw_val_tf")
+    assert report["frames_per_video"] == {"min": 3, "median": 3.0, "max": 3}
+    assert set(report["recoded"]["overall"]) == set(report["overall"])
+    assert report == json.loads((tmp_path / "out" / "report.json").read_text())
+    assert "<svg" in page.read_text() and "Celeb-synthesis" in page.read_text()
+    assert {"roc.png", "roc.svg", "det.svg"} <= {
+        path.name for path in (tmp_path / "out" / "plots").iterdir()
+    }
+    run("evaluate", "--predictions", tmp_path / "out" / "predictions.csv", "--draws", 30,
+        "--against", tmp_path / "out" / "predictions.csv", "--json", report_path)  # fmt: skip
+    again = json.loads(report_path.read_text())
+    for name, entry in report["overall"].items():
+        if "balanced" not in name:  # which needs the checkpoint's threshold
+            assert again["overall"][name] == pytest.approx(entry, nan_ok=True), name
+    assert again["against"]["difference"]["video_auc"]["value"] == 0.0
+
+
+def test_evaluate_scores_as_detect_does(demo, celebdf):
+    path = celebdf / "Celeb-real" / "id0_0000.mp4"
+    entry = VideoEntry(path, VideoKey("celebdf2", "original", "id0_0000"), 0)
+    detector = Detector(demo[0].checkpoint)
+    ours = score_videos(detector, [entry], 4).predictions
+    theirs = detector.judge(path, n_frames=4).frames
+    np.testing.assert_allclose(ours.score, [row.score for row in theirs], atol=1e-6)
+
+
+def test_every_perturbation_has_every_row(demo, celebdf):
+    """The suite at its mildest and strongest; crops stay where they were found untouched."""
+    entry = VideoEntry(
+        celebdf / "Celeb-real" / "id0_0000.mp4", VideoKey("celebdf2", "original", "id0"), 0
+    )
+    versions = [each for each in SUITE if each.level in (1, 5)]
+    detector = Detector(demo[0].checkpoint)
+    scores = score_videos(detector, [entry], 3, versions)
+    assert set(scores.perturbed) == set(versions)
+    for version, table in scores.perturbed.items():
+        assert table.keys == scores.predictions.keys, version
+        assert np.abs(table.score - scores.predictions.score).max() > 0, version
+    again = score_videos(detector, [entry], 3, versions)
+    for version, table in scores.perturbed.items():
+        np.testing.assert_array_equal(again.perturbed[version].score, table.score)
+
+
+def test_robustness_holds_one_frame_of_each_version_at_a_time(demo, celebdf, monkeypatch):
+    """Memory does not grow with videos or frames: no call sees more than one frame's faces."""
+    seen = []
+    score = Detector.score
+    monkeypatch.setattr(
+        Detector, "score", lambda self, crops: seen.append(len(crops)) or score(self, crops)
+    )
+    entries = [
+        VideoEntry(celebdf / "Celeb-real" / f"id{i}_0000.mp4", VideoKey("c", "original", f"{i}"), 0)
+        for i in range(2)
+    ]
+    score_videos(Detector(demo[0].checkpoint), entries, 4, [Perturbation("jpeg", 0, 60.0)])
+    assert max(seen) <= 1 and len(seen) == 2 * 4 * 2
+
+
+def test_records_as_data(demo, test_set, tmp_path):
+    config = EvaluateConfig(weights=str(demo[0].checkpoint), data=(f"demo={test_set}",), draws=20)
+    report = evaluate(config).report
+    assert report["n_frames"] == 64 and report["tsne"] is None  # four videos are too few
+    with pytest.raises(InputError, match="need videos, not records"):
+        evaluate(EvaluateConfig(weights=config.weights, data=config.data, recode="jpeg"))
+    with pytest.raises(InputError, match="expected --weights"):
+        evaluate(EvaluateConfig())
+    with pytest.raises(DataError, match="no row of the manipulations"):
+        evaluate(EvaluateConfig(weights=config.weights, data=config.data, compression="c40"))
+
+
+def test_calibrate_changes_thresholds_and_not_the_order(demo, val_set, tmp_path, capsys):
+    weights = tmp_path / "mine.safetensors"
+    shutil.copy(demo[0].checkpoint, weights)
+    before = load_checkpoint(weights)
+    run("calibrate", "--weights", weights, val_set)
+    after = load_checkpoint(weights)
+    assert after.checkpoint_id == before.checkpoint_id
+    assert after.calibration == before.calibration  # training had fitted on the same set
+    said = capsys.readouterr().out
+    assert "temperature" in said and str(weights) in said
+    run("calibrate", "--weights", weights, tmp_path / "none_tf", code=2)
+    assert load_checkpoint(weights).calibration == after.calibration
+
+
+def test_scan_counts_and_writes_a_catalogue(celebdf, tmp_path, capsys):
+    catalogue = tmp_path / "catalogue.csv"
+    (celebdf / "Celeb-real" / "id7_0000.mp4").touch()
+    run("datasets", "scan", f"celebdf2={celebdf}", "--output", catalogue)
+    captured = capsys.readouterr()
+    assert "Celeb-synthesis" in captured.out and "id7_0000.mp4" in captured.err
+    (celebdf / "Celeb-real" / "id7_0000.mp4").unlink()
+    assert len(catalogue.read_text().splitlines()) == 6
+    run("datasets", "scan", f"celebdf2={tmp_path}", code=2)
+    assert "error:" in capsys.readouterr().err
+
+
+def test_a_drawn_split_is_kept_beside_the_data(portrait, tmp_path):
+    from mdcsd.datasets import scan_dataset
+
+    for number in range(30):
+        for name in (f"original/{number:03d}.mp4", f"swap/{number:03d}_{number ^ 1:03d}.mp4"):
+            path = tmp_path / "mine" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+    first = scan_dataset("mine", tmp_path / "mine", seed=3)
+    assert first.split_path == tmp_path / "mine" / "mdcsd_split_mine.csv"
+    again = scan_dataset("mine", tmp_path / "mine", seed=4)  # what is kept wins over the seed
+    assert [e.split for e in again.entries] == [e.split for e in first.entries]
+    of: dict[str, set[str | None]] = {}
+    for entry in first.entries:
+        for source in entry.source_ids:
+            of.setdefault(source, set()).add(entry.split)
+    assert all(len(splits) == 1 for splits in of.values())
+    assert {entry.split for entry in first.entries} == {"train", "val", "test"}
+    Path(first.split_path).write_text("nonsense\n")
+    with pytest.raises(DataError, match="not a split that mdcsd wrote"):
+        scan_dataset("mine", tmp_path / "mine", seed=3)
