@@ -163,3 +163,17 @@ def test_a_drawn_split_is_kept_beside_the_data(portrait, tmp_path):
     Path(first.split_path).write_text("nonsense\n")
     with pytest.raises(DataError, match="not a split that mdcsd wrote"):
         scan_dataset("mine", tmp_path / "mine", seed=3)
+
+
+def test_several_compressions_of_a_video_stay_apart(tmp_path):
+    from mdcsd.datasets import select
+
+    key = VideoKey("ffpp", "original", "000")
+    entries = [VideoEntry(tmp_path, key, 0, "test", ("000",), name) for name in ("c23", "c40")]
+    both = select(entries, "test")
+    assert [entry.key.video_id for entry in both] == ["c23/000", "c40/000"]
+    assert select(entries, "test", (), "c40") == entries[1:]
+    with pytest.raises(
+        DataError, match=r"split train, compression raw. There are ffpp c23 test: 1"
+    ):
+        select(entries, "train", (), "raw")

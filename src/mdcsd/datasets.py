@@ -81,6 +81,9 @@ def select(
 ) -> list[VideoEntry]:
     """The videos of a split ("all": of every split and of none), manipulation and compression.
 
+    Returns: entries; where several compressions of a video are left, its id begins with the
+        compression, so that no two rows have one key.
+
     Raises: DataError if nothing is left, saying what there is.
     """
     entries = list(entries)
@@ -99,7 +102,14 @@ def select(
             + (f", compression {compression}" if compression else "")
             + f". There are {known}."
         )
+    if len({entry.compression for entry in chosen}) > 1:
+        return [_with_compression(entry) for entry in chosen]
     return chosen
+
+
+def _with_compression(entry: VideoEntry) -> VideoEntry:
+    video_id = f"{entry.compression}/{entry.key.video_id}"
+    return replace(entry, key=entry.key._replace(video_id=video_id))
 
 
 def count_table(scanned: Scanned) -> list[list[str]]:

@@ -36,11 +36,14 @@ def scan(
     output: Annotated[
         Path | None, typer.Option("--output", help="Write catalogue.csv for process-frames here.")
     ] = None,
+    compression: Annotated[
+        str | None, typer.Option("--compression", help="Catalogue only this one, e.g. c23.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of splits that are drawn.")] = 0,
 ) -> None:
     """Count videos by class, compression and split; say what is missing or cannot be used."""
     from mdcsd.catalogue import write_catalogue
-    from mdcsd.datasets import count_table, scan_dataset
+    from mdcsd.datasets import count_table, scan_dataset, select
     from mdcsd.sources import parse_data_argument
 
     named = [parse_data_argument(text) for text in data]
@@ -64,5 +67,6 @@ def scan(
         for line in each.scan.strangers:
             print(f"not understood, left out: {line}", file=sys.stderr)
     if output:
-        write_catalogue(output, [entry for each in scanned for entry in each.entries])
+        kept = [entry for each in scanned for entry in select(each.entries, "all", (), compression)]
+        write_catalogue(output, kept)
         print(output)
