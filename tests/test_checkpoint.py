@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from mdcsd.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mdcsd.config import NetworkConfig
 from mdcsd.errors import CheckpointError
+from mdcsd.judging_nouns import Calibration
 from mdcsd.network import build_network
-from mdcsd.nouns import Calibration
 from mdcsd.preprocess import PreprocessSpec
 
 SPEC = PreprocessSpec(64, 3, "raw", 1.3, 299)

@@ -13,7 +13,7 @@ from mdcsd import Detector
 from mdcsd.checkpoint import load_checkpoint, save_checkpoint
 from mdcsd.errors import InputError, InternalError, MediaError
 from mdcsd.evaluation import run_test
-from mdcsd.nouns import Calibration, Verdict
+from mdcsd.judging_nouns import Calibration, Verdict
 from mdcsd.storage import sha256_of
 from mdcsd.video import write_video
 

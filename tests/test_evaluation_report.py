@@ -9,8 +9,9 @@ import pytest
 
 from mdcsd.errors import DataError
 from mdcsd.evaluation_report import Rules, build_report, compare, uncalibrated
+from mdcsd.judging_nouns import Predictions
 from mdcsd.metrics import auc
-from mdcsd.nouns import FrameKey, Origin, Predictions
+from mdcsd.nouns import FrameKey, Origin
 
 RULES = Rules(threshold=0.5, threshold_source="a test", draws=30)
 

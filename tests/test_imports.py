@@ -14,7 +14,8 @@ PACKAGE = Path(mdcsd.__file__).parent
 
 # Rooms in the order in which data flows; each imports only those above it.
 ROOMS = (
-    "errors", "nouns", "config", "judging_config", "settings", "recipe", "storage", "catalogue",
+    "errors", "nouns", "judging_nouns", "config", "judging_config", "settings", "recipe",
+    "storage", "catalogue",
     "video", "faces", "tracks", "masks", "face_crops", "process_frames",
     "representation", "crops", "source_scan", "source_lists", "source_layouts",
     "sources", "splits", "datasets", "tfrecord", "records",

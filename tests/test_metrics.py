@@ -18,6 +18,7 @@ from sklearn.metrics import (
 )
 
 from mdcsd.errors import InternalError
+from mdcsd.judging_nouns import Predictions, UnjudgedVideo
 from mdcsd.metrics import (
     Ranking,
     accuracy,
@@ -32,7 +33,7 @@ from mdcsd.metrics import (
     row_losses,
     summed_figures,
 )
-from mdcsd.nouns import FrameKey, Origin, Predictions, UnjudgedVideo, VideoKey
+from mdcsd.nouns import FrameKey, Origin, VideoKey
 
 LABEL = np.array([0, 0, 0, 1, 1, 1])
 SCORE = np.array([0.1, 0.4, 0.6, 0.5, 0.8, 0.9])

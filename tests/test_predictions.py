@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mdcsd.errors import DataError, InputError
 from mdcsd.evaluation_report import Rules, build_report
-from mdcsd.nouns import FrameKey, Origin, Predictions, UnjudgedVideo, VideoKey
+from mdcsd.judging_nouns import Predictions, UnjudgedVideo
+from mdcsd.nouns import FrameKey, Origin, VideoKey
 from mdcsd.predictions import join_predictions, read_csv, to_csv
 
 HEADER = "dataset,manipulation,video_id,frame_index,track_id,label,score\n"

@@ -110,7 +110,8 @@ _EVALUATE = """
 import json, resource, sys, time
 import numpy as np
 from mdcsd.evaluation_report import Rules, build_report
-from mdcsd.nouns import FrameKey, Origin, Predictions
+from mdcsd.judging_nouns import Predictions
+from mdcsd.nouns import FrameKey, Origin
 n_frames, draws = int(sys.argv[1]), int(sys.argv[2])
 rng = np.random.default_rng(0)
 label = (np.arange(n_frames) // 10) % 2

@@ -17,6 +17,7 @@ from mdcsd.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mdcsd.errors import DataError, InputError
 from mdcsd.inference import Measured, measure_shards, sample_losses
 from mdcsd.judging_config import CalibrateConfig
+from mdcsd.judging_nouns import Calibration
 from mdcsd.metrics import (
     equal_error_threshold,
     false_alarm_threshold,
@@ -24,7 +25,7 @@ from mdcsd.metrics import (
     row_losses,
     summed_figures,
 )
-from mdcsd.nouns import Calibration, FloatArray, IntArray
+from mdcsd.nouns import FloatArray, IntArray
 from mdcsd.records import open_shards
 
 _LOG_TEMPERATURES = (-3.0, 3.0)

@@ -20,8 +20,8 @@ from safetensors.torch import save
 from mdcsd import storage
 from mdcsd.config import NetworkConfig
 from mdcsd.errors import CheckpointError, MdcsdError
+from mdcsd.judging_nouns import Calibration
 from mdcsd.network import Network, build_network
-from mdcsd.nouns import Calibration
 from mdcsd.preprocess import SPEC_VERSION, PreprocessSpec
 
 FORMAT_VERSION = 2

@@ -14,8 +14,9 @@ import numpy as np
 
 from mdcsd.config import Pool
 from mdcsd.inference import Measured
+from mdcsd.judging_nouns import Predictions
 from mdcsd.metrics import auc, confusion, equal_error_rate, pool_predictions
-from mdcsd.nouns import FloatArray, IntArray, Predictions, VideoKey
+from mdcsd.nouns import FloatArray, IntArray, VideoKey
 
 
 def class_figures(

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from mdcsd.catalogue import CATALOGUE_NAME, read_catalogue, video_name
 from mdcsd.errors import DataError, InputError
+from mdcsd.judging_nouns import UnjudgedVideo
 from mdcsd.masks import tracks_under_mask
-from mdcsd.nouns import ORIGINAL, SPLITS, CropEntry, UnjudgedVideo, VideoEntry, VideoKey
+from mdcsd.nouns import ORIGINAL, SPLITS, CropEntry, VideoEntry, VideoKey
 from mdcsd.video import IMAGE_SUFFIXES, find_media
 
 REAL_CLASS_NAMES = frozenset({"original", "real"})

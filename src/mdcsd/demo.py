@@ -23,7 +23,8 @@ from mdcsd.detector import Detector, iter_sampled_frames
 from mdcsd.evaluation import Evaluation, run_test
 from mdcsd.faces import FaceFinder, resize
 from mdcsd.judging_config import TestConfig
-from mdcsd.nouns import RgbArray, Verdict
+from mdcsd.judging_nouns import Verdict
+from mdcsd.nouns import RgbArray
 from mdcsd.prepare_dataset import dataset_folder, prepare_dataset
 from mdcsd.process_frames import process_frames
 from mdcsd.recipe import load_settings

@@ -21,9 +21,10 @@ from mdcsd.face_crops import crop_faces
 from mdcsd.faces import FaceFinder
 from mdcsd.inference import autocast, check_finite, choose_device
 from mdcsd.judging_config import DetectConfig
+from mdcsd.judging_nouns import Calibration, FrameScore, TrackScore, Verdict
 from mdcsd.metrics import describe_pooling, min_track_frames, pool_video
 from mdcsd.network import to_score
-from mdcsd.nouns import Calibration, FaceCrop, FloatArray, Frame, FrameScore, TrackScore, Verdict
+from mdcsd.nouns import FaceCrop, FloatArray, Frame
 from mdcsd.preprocess import crop_to_tensor
 from mdcsd.tracks import Tracker
 from mdcsd.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media, iter_frames, read_image

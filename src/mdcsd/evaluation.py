@@ -32,8 +32,9 @@ from mdcsd.evaluation_report import (
 )
 from mdcsd.inference import Measured, measure_shards
 from mdcsd.judging_config import EvaluateConfig, TestConfig
+from mdcsd.judging_nouns import Predictions
 from mdcsd.metrics import map_features
-from mdcsd.nouns import FloatArray, IntArray, Predictions, Progress, VideoEntry
+from mdcsd.nouns import FloatArray, IntArray, Progress, VideoEntry
 from mdcsd.perturb import SUITE, Perturbation, parse_recode
 from mdcsd.predictions import join_predictions, read_csv, to_csv
 from mdcsd.records import INDEX_NAME, keep_manipulations, open_shards

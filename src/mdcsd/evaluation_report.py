@@ -21,16 +21,9 @@ import numpy as np
 from mdcsd.bootstrap import Entry, Table, intervals, paired_differences
 from mdcsd.config import Pool
 from mdcsd.errors import DataError
+from mdcsd.judging_nouns import Predictions, UnjudgedVideo
 from mdcsd.metrics import N_BINS, Ranking, describe_pooling, min_track_frames, pool_predictions
-from mdcsd.nouns import (
-    ORIGINAL,
-    FloatArray,
-    IntArray,
-    Origin,
-    Predictions,
-    UnjudgedVideo,
-    VideoKey,
-)
+from mdcsd.nouns import ORIGINAL, FloatArray, IntArray, Origin, VideoKey
 
 REPORT_SCHEMA = 2
 UNJUDGED_SCORE = 0.5  # what a video without a score weighs where a number is needed

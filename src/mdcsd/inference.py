@@ -18,9 +18,10 @@ from mdcsd.config import Device
 from mdcsd.crops import UNLABELLED
 from mdcsd.distributed import Rank
 from mdcsd.errors import DataError, InputError
+from mdcsd.judging_nouns import Predictions, UnjudgedVideo
 from mdcsd.loader import Classes, FaceDataset, cut_batches, iter_batches
 from mdcsd.network import Network, to_score
-from mdcsd.nouns import Batch, FloatArray, IntArray, Origin, Predictions, UnjudgedVideo
+from mdcsd.nouns import Batch, FloatArray, IntArray, Origin
 from mdcsd.records import ShardSet
 
 

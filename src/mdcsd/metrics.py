@@ -15,7 +15,8 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from mdcsd.config import Pool
-from mdcsd.nouns import FloatArray, IntArray, Predictions, VideoKey
+from mdcsd.judging_nouns import Predictions
+from mdcsd.nouns import FloatArray, IntArray, VideoKey
 
 FIGURES = (
     "auc", "eer", "ap", "balanced_accuracy", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece", "brier",

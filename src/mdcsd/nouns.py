@@ -1,4 +1,4 @@
-"""The things that cross doors between rooms: frozen dataclasses, checked at birth.
+"""The things that cross doors on the way to a network: frozen dataclasses, checked at birth.
 
 Every array states shape, dtype, unit and colour order here and nowhere else. A broken
 invariant is a bug of the room that made the noun, so it raises `InternalError`.
@@ -6,12 +6,10 @@ invariant is a bug of the room that made the noun, so it raises `InternalError`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,16 +28,16 @@ Progress = Callable[[int, int], None]
 ORIGINAL = "original"
 """The manipulation of a real video in its `VideoKey`, whatever its data set calls it."""
 SPLITS = ("train", "val", "test")
-VerdictWord = Literal["likely_real", "uncertain", "likely_manipulated", "cannot_judge"]
 
 
-def _require(condition: bool, message: str) -> None:
+def require(condition: bool, message: str) -> None:
+    """Raise InternalError unless an invariant holds."""
     if not condition:
         raise InternalError(message)
 
 
 def _check_rgb(rgb: RgbArray, owner: str) -> None:
-    _require(
+    require(
         rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3,
         f"{owner}.rgb must be uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}",
     )
@@ -64,8 +62,8 @@ class VideoInfo:
 
     def __post_init__(self) -> None:
         """Refuse sizes and rates that no video has."""
-        _require(self.width_px > 0 and self.height_px > 0, f"{self.path}: empty picture")
-        _require(self.fps > 0, f"{self.path}: frame rate {self.fps}")
+        require(self.width_px > 0 and self.height_px > 0, f"{self.path}: empty picture")
+        require(self.fps > 0, f"{self.path}: frame rate {self.fps}")
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class DetectedFace:
     def __post_init__(self) -> None:
         """Check the landmarks' shape."""
         shape = self.landmarks_xy_px.shape
-        _require(shape == (468, 2), f"landmarks must be (468, 2), got {shape}")
+        require(shape == (468, 2), f"landmarks must be (468, 2), got {shape}")
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ class FaceCrop:
         """Check that the crop is square."""
         _check_rgb(self.rgb, "FaceCrop")
         height, width, _ = self.rgb.shape
-        _require(height == width, f"FaceCrop.rgb must be square, got {height} x {width}")
+        require(height == width, f"FaceCrop.rgb must be square, got {height} x {width}")
 
 
 class VideoKey(NamedTuple):
@@ -162,9 +160,9 @@ class VideoEntry:
 
     def __post_init__(self) -> None:
         """Real videos, and only they, are of the manipulation `original`."""
-        _require(self.label in (0, 1), f"{self.path}: label {self.label}")
+        require(self.label in (0, 1), f"{self.path}: label {self.label}")
         is_original = self.key.manipulation == ORIGINAL
-        _require(is_original == (self.label == 0), f"{self.path}: label {self.label}, {self.key}")
+        require(is_original == (self.label == 0), f"{self.path}: label {self.label}, {self.key}")
 
 
 @dataclass(frozen=True)
@@ -194,7 +192,7 @@ class CropEntry:
 
     def __post_init__(self) -> None:
         """Refuse a label below 0."""
-        _require(self.label >= 0, f"{self.path}: label {self.label}")
+        require(self.label >= 0, f"{self.path}: label {self.label}")
 
 
 class FrameKey(NamedTuple):
@@ -244,143 +242,5 @@ class Batch:
     def __post_init__(self) -> None:
         """Check that images, labels and keys are of one number."""
         sizes = (self.image.shape[0], self.label.shape[0], len(self.origins))
-        _require(len(set(sizes)) == 1, f"Batch of unequal parts: {sizes}")
-        _require(self.image.ndim == 4, f"Batch.image must be (B, C, S, S): {self.image.shape}")
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How a network's answer becomes a score and a verdict; plain data, fitted on validation.
-
-    `temperature` divides the logits before they become a score. The thresholds are on that
-    score: `equal_error` errs equally often on real and manipulated videos, `false_alarm_5` and
-    `false_alarm_1` call at most 5 % and 1 % of the real ones manipulated. `fitted_on` says on
-    what, in words, or that nothing was fitted.
-    """
-
-    equal_error: float
-    false_alarm_5: float
-    false_alarm_1: float
-    temperature: float
-    fitted_on: str
-
-    def __post_init__(self) -> None:
-        """Check range and order of the thresholds."""
-        ordered = 0.0 <= self.false_alarm_5 <= self.false_alarm_1 <= 1.0
-        _require(ordered and 0.0 <= self.equal_error <= 1.0, f"thresholds out of order: {self}")
-        _require(self.temperature > 0, f"temperature of {self}")
-
-    @property
-    def manipulated_from(self) -> float:
-        """Score from which a file is called likely manipulated."""
-        return self.false_alarm_5
-
-    @property
-    def uncertain_from(self) -> float:
-        """Score from which a file is called uncertain."""
-        return min(self.equal_error, self.false_alarm_5)
-
-    def verdict(self, score: float) -> VerdictWord:
-        """Name the step of three that a score (0..1, higher is more fake) stands on."""
-        if score >= self.manipulated_from:
-            return "likely_manipulated"
-        return "uncertain" if score >= self.uncertain_from else "likely_real"
-
-
-@dataclass(frozen=True)
-class UnjudgedVideo:
-    """A video that has no score, because no face was found in it, or it could not be read.
-
-    `label` 0 real, 1 manipulated, -1 not known.
-    """
-
-    key: VideoKey
-    label: int
-    class_name: str
-    compression: str = ""
-    identity: str = ""
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Scores of data sets, one row per face in a frame, as columns of equal length N.
-
-    `label` int64 (N,): 0 real, 1 manipulated, whatever the manipulation, -1 not known;
-    `score` float64 (N,), 0..1, higher is more fake. `unjudged` are the videos without a row.
-    """
-
-    origins: tuple[Origin, ...]
-    label: IntArray
-    score: FloatArray
-    unjudged: tuple[UnjudgedVideo, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse columns of unequal length, rows told twice, and scores that are no number."""
-        sizes = {len(self.origins), len(self.label), len(self.score)}
-        _require(len(sizes) == 1, f"Predictions with columns of lengths {sorted(sizes)}")
-        _require(len(set(self.keys)) == len(self.keys), "Predictions hold a row twice")
-        _require(bool(np.isfinite(self.score).all()), "Predictions hold NaN or infinity")
-
-    @cached_property
-    def keys(self) -> tuple[FrameKey, ...]:
-        """What identifies each row."""
-        return tuple(origin.key for origin in self.origins)
-
-    def rows(self, chosen: IntArray) -> Predictions:
-        """Some of the rows, by index, and no unjudged video."""
-        origins = tuple(self.origins[i] for i in chosen)
-        return Predictions(origins, self.label[chosen], self.score[chosen])
-
-
-@dataclass(frozen=True)
-class TrackScore:
-    """One person of a video: mean score over the `n_frames` judged frames it was seen in."""
-
-    track_id: int
-    score: float
-    n_frames: int
-    first_s: float
-    last_s: float
-
-
-@dataclass(frozen=True)
-class FrameScore:
-    """One face in one judged frame; `box_xyxy_px` in the frame's pixels."""
-
-    frame_index: int
-    time_s: float
-    track_id: int
-    score: float
-    box_xyxy_px: BoxXyxy
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What `detect` says of one file.
-
-    `score` 0..1, higher is more fake, None with `cannot_judge`; `reason` says why the
-    verdict is what it is; `thresholds` holds `uncertain_from` and `manipulated_from`.
-    """
-
-    path: str
-    sha256: str
-    score: float | None
-    verdict: VerdictWord
-    thresholds: dict[str, float]
-    reason: str
-    checkpoint_id: str
-    backend: str
-    pooling: str
-    n_frames_sampled: int
-    tracks: tuple[TrackScore, ...] = ()
-    frames: tuple[FrameScore, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
-
-    def __post_init__(self) -> None:
-        """A file without a score cannot be judged, and the other way round."""
-        unjudged = self.verdict == "cannot_judge"
-        _require((self.score is None) == unjudged, f"{self.verdict} with score {self.score}")
-
-    def to_json(self) -> str:
-        """Write the verdict as one line of JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        require(len(set(sizes)) == 1, f"Batch of unequal parts: {sizes}")
+        require(self.image.ndim == 4, f"Batch.image must be (B, C, S, S): {self.image.shape}")

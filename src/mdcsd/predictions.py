@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from mdcsd.errors import DataError, InputError
-from mdcsd.nouns import ORIGINAL, FrameKey, Origin, Predictions, UnjudgedVideo, VideoKey
+from mdcsd.judging_nouns import Predictions, UnjudgedVideo
+from mdcsd.nouns import ORIGINAL, FrameKey, Origin, VideoKey
 
 PREDICTION_COLUMNS = (
     "dataset", "manipulation", "video_id", "frame_index", "track_id", "label", "class_name",

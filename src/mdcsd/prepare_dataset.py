@@ -25,7 +25,8 @@ from typing import Any
 from mdcsd import storage
 from mdcsd.config import PrepareDatasetConfig
 from mdcsd.errors import DataError, InputError, MediaError
-from mdcsd.nouns import SPLITS, CropEntry, FrameKey, Progress, UnjudgedVideo
+from mdcsd.judging_nouns import UnjudgedVideo
+from mdcsd.nouns import SPLITS, CropEntry, FrameKey, Progress
 from mdcsd.records import (
     FORMAT_VERSION,
     INDEX_NAME,

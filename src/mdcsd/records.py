@@ -18,7 +18,8 @@ import numpy.typing as npt
 from mdcsd import storage
 from mdcsd.config import Representation
 from mdcsd.errors import DataError, RecordError, nearest
-from mdcsd.nouns import BoxXyxy, FrameKey, UnjudgedVideo, VideoKey
+from mdcsd.judging_nouns import UnjudgedVideo
+from mdcsd.nouns import BoxXyxy, FrameKey, VideoKey
 from mdcsd.tfrecord import FeatureValue, ShardReader, decode_example, encode_example
 from mdcsd.video import decode_png, encode_png
 

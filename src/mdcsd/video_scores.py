@@ -19,6 +19,7 @@ from mdcsd.detector import Detector, iter_sampled_frames, whole_picture
 from mdcsd.errors import InputError, MediaError
 from mdcsd.face_crops import under_mask
 from mdcsd.faces import cut_crop
+from mdcsd.judging_nouns import Predictions, UnjudgedVideo
 from mdcsd.masks import MaskReader, tracks_under_mask
 from mdcsd.nouns import (
     ORIGINAL,
@@ -27,10 +28,8 @@ from mdcsd.nouns import (
     Frame,
     FrameKey,
     Origin,
-    Predictions,
     Progress,
     RgbArray,
-    UnjudgedVideo,
     VideoEntry,
 )
 from mdcsd.perturb import Perturbation, distort, recode_video

@@ -15,7 +15,7 @@ from mdcsd.cli.options import Assignments, DeviceOption, Recipe, settings_of
 if TYPE_CHECKING:
     from mdcsd.detector import Detector
     from mdcsd.judging_config import DetectConfig
-    from mdcsd.nouns import Verdict
+    from mdcsd.judging_nouns import Verdict
 
 _NAMES = {name: f"detect.{name}" for name in ("weights", "frames", "pool", "cropped", "device")}
 _WORDS = {

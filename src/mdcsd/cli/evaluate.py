@@ -43,76 +43,89 @@ _FIGURES = {
 }
 
 
+Weights = Annotated[
+    str | None, typer.Option("--weights", help="Checkpoint: the path that train printed.")
+]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        metavar="NAME=ROOT",
+        help="A data set as downloaded, a catalogue.csv, or a *_tf folder; may be repeated.",
+    ),
+]
+PredictionsTable = Annotated[
+    str | None,
+    typer.Option("--predictions", help="Scores of any detector instead (predictions.csv)."),
+]
+Against = Annotated[
+    str | None,
+    typer.Option("--against", help="predictions.csv to compare with, paired by face."),
+]
+Split = Annotated[
+    str | None,
+    typer.Option("--split", help="train, val, test or all.", show_default="test"),
+]
+Compression = Annotated[str | None, typer.Option("--compression", help="Only this one, e.g. c23.")]
+Frames = Annotated[
+    int | None,
+    typer.Option("--frames", help="Frames sampled evenly over a video.", show_default="32"),
+]
+Limit = Annotated[int | None, typer.Option("--limit", help="At most so many videos of each class.")]
+PoolRule = Annotated[
+    str | None,
+    typer.Option("--pool", help="Video score: track, mean or topk.", show_default="track"),
+]
+Recode = Annotated[
+    str | None,
+    typer.Option("--recode", help="All videos encoded anew as well: jpeg[=75], h264[=28]."),
+]
+Robustness = Annotated[
+    bool, typer.Option("--robustness", help="Eight distortions at five levels as well.")
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option("--threshold", help="For balanced accuracy.", show_default="the checkpoint's"),
+]
+Draws = Annotated[int | None, typer.Option("--draws", help="Bootstrap draws.", show_default="1000")]
+JsonPath = Annotated[
+    Path | None, typer.Option("--json", metavar="OUT", help="Write the report as JSON.")
+]
+HtmlPath = Annotated[
+    Path | None, typer.Option("--html", metavar="OUT", help="Write it as one HTML page.")
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        help="Folder for predictions.csv, report.json and plots.",
+        show_default="with --weights: beside the checkpoint",
+    ),
+]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch_size", "-b", help="Faces a step.", show_default="32")
+]
+
+
 def evaluate(
     ctx: typer.Context,
-    weights: Annotated[
-        str | None, typer.Option("--weights", help="Checkpoint: the path that train printed.")
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--data",
-            metavar="NAME=ROOT",
-            help="A data set as downloaded, a catalogue.csv, or a *_tf folder; may be repeated.",
-        ),
-    ] = None,
-    predictions: Annotated[
-        str | None,
-        typer.Option("--predictions", help="Scores of any detector instead (predictions.csv)."),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option("--against", help="predictions.csv to compare with, paired by face."),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option("--split", help="train, val, test or all.", show_default="test"),
-    ] = None,
-    compression: Annotated[
-        str | None, typer.Option("--compression", help="Only this one, e.g. c23.")
-    ] = None,
-    frames: Annotated[
-        int | None,
-        typer.Option("--frames", help="Frames sampled evenly over a video.", show_default="32"),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", help="At most so many videos of each class.")
-    ] = None,
-    pool: Annotated[
-        str | None,
-        typer.Option("--pool", help="Video score: track, mean or topk.", show_default="track"),
-    ] = None,
-    recode: Annotated[
-        str | None,
-        typer.Option("--recode", help="All videos encoded anew as well: jpeg[=75], h264[=28]."),
-    ] = None,
-    robustness: Annotated[
-        bool, typer.Option("--robustness", help="Eight distortions at five levels as well.")
-    ] = False,
-    threshold: Annotated[
-        float | None,
-        typer.Option("--threshold", help="For balanced accuracy.", show_default="the checkpoint's"),
-    ] = None,
-    draws: Annotated[
-        int | None, typer.Option("--draws", help="Bootstrap draws.", show_default="1000")
-    ] = None,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="OUT", help="Write the report as JSON.")
-    ] = None,
-    html_path: Annotated[
-        Path | None, typer.Option("--html", metavar="OUT", help="Write it as one HTML page.")
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            help="Folder for predictions.csv, report.json and plots.",
-            show_default="with --weights: beside the checkpoint",
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch_size", "-b", help="Faces a step.", show_default="32")
-    ] = None,
+    weights: Weights = None,
+    data: Data = None,
+    predictions: PredictionsTable = None,
+    against: Against = None,
+    split: Split = None,
+    compression: Compression = None,
+    frames: Frames = None,
+    limit: Limit = None,
+    pool: PoolRule = None,
+    recode: Recode = None,
+    robustness: Robustness = False,
+    threshold: Threshold = None,
+    draws: Draws = None,
+    json_path: JsonPath = None,
+    html_path: HtmlPath = None,
+    output: Output = None,
+    batch_size: BatchSize = None,
     device: DeviceOption = None,
     seed: Seed = None,
     recipe: Recipe = None,
