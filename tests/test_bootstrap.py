@@ -62,6 +62,9 @@ def test_pairing_narrows_the_interval_of_a_difference():
 def test_the_undefined_has_a_reason():
     found = intervals({"": table([0, 0, 0], [0.1, 0.2, 0.3])}, 3, 20, 0, 0.5)[""]
     assert found["auc"]["value"] is None and found["auc"]["reason"] == "undefined: one class only"
+    assert found["false_alarm_rate"]["value"] == 0.0
+    low = intervals({"": table([0, 0, 0], [0.1, 0.2, 0.3])}, 3, 20, 0, 0.2)[""]
+    assert low["false_alarm_rate"]["value"] == pytest.approx(2 / 3)
     assert found["brier"]["value"] == pytest.approx((0.01 + 0.04 + 0.09) / 3)
     nothing = intervals({"": table([], [])}, 0, 20, 0, 0.5)[""]
     assert all(entry["reason"] == "undefined: no labels" for entry in nothing.values())

@@ -14,7 +14,7 @@ from scipy.stats import norm
 from mdcsd.plots import evaluation_plots, to_png, to_svg
 
 FIGURES = (
-    "auc", "eer", "ap", "balanced_accuracy", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece", "brier",
+    "auc", "eer", "ap", "balanced_accuracy", "false_alarm_rate", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece", "brier",
     "log_loss",
 )  # fmt: skip
 ALL_PLOTS = ["roc", "det", "reliability", "histogram", "robustness", "tsne"]

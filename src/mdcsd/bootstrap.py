@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mdcsd.metrics import FIGURES, Ranking, ranked_figures, row_losses, summed_figures
+from mdcsd.metrics import AT_THRESHOLD, FIGURES, Ranking, ranked_figures, row_losses, summed_figures
 from mdcsd.nouns import FloatArray, IntArray
 
 LEVEL = 0.95
@@ -75,7 +75,7 @@ def intervals(
         n_units: units are numbered 0..n_units - 1 over all tables.
         draws: times to resample; 0 gives no intervals.
         seed: of the draws.
-        threshold: from which a score counts as manipulated, for balanced accuracy.
+        threshold: from which a score counts as manipulated, for the figures `AT_THRESHOLD`.
 
     Returns: name -> figure -> entry.
     """
@@ -136,7 +136,7 @@ def _entries(
     entries = {}
     for column, name in enumerate(FIGURES):
         entry: Entry = {"value": None, "low": None, "high": None, **counts, "reason": None}
-        if name == "balanced_accuracy" and threshold is None:
+        if name in AT_THRESHOLD and threshold is None:
             entry["reason"] = "undefined: no threshold given"
         elif not np.isfinite(values[column]):
             entry["reason"] = f"undefined: {_why(counts)}"

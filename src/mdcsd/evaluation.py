@@ -257,10 +257,11 @@ def _join(parts: list[_Judged]) -> _Judged:
     if len(parts) == 1:
         return parts[0]
     versions = parts[0].perturbed
+    features = [part.features for part in parts if len(part.features)]
     return _Judged(
         predictions=join_predictions([part.predictions for part in parts]),
         perturbed={v: join_predictions([part.perturbed[v] for part in parts]) for v in versions},
-        features=np.concatenate([part.features for part in parts if len(part.features)]),
+        features=np.concatenate(features) if features else np.empty((0, 0)),
         feature_names=tuple(name for part in parts for name in part.feature_names),
         warnings=tuple(text for part in parts for text in part.warnings),
     )

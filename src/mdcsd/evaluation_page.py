@@ -22,6 +22,7 @@ _FIGURES = {
     "eer": ("Equal error rate", "missed as often as falsely alarmed; 0 is best"),
     "ap": ("Average precision", "1 is best; guessing gives the share of manipulated"),
     "balanced_accuracy": ("Balanced accuracy", "at the threshold; 1 is best, 0.5 is guessing"),
+    "false_alarm_rate": ("False alarms", "share of real ones at or above the threshold"),
     "tpr_at_fpr_1": ("Caught at 1 % false alarms", "share of manipulated; 1 is best"),
     "tpr_at_fpr_5": ("Caught at 5 % false alarms", "share of manipulated; 1 is best"),
     "ece": ("Calibration error (ECE)", "how far scores are from shares; 0 is best"),

@@ -19,9 +19,10 @@ from mdcsd.judging_nouns import Predictions
 from mdcsd.nouns import FloatArray, IntArray, VideoKey
 
 FIGURES = (
-    "auc", "eer", "ap", "balanced_accuracy", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece", "brier",
-    "log_loss",
+    "auc", "eer", "ap", "balanced_accuracy", "false_alarm_rate", "tpr_at_fpr_1", "tpr_at_fpr_5",
+    "ece", "brier", "log_loss",
 )  # fmt: skip
+AT_THRESHOLD = frozenset({"balanced_accuracy", "false_alarm_rate"})
 N_BINS = 15
 MIN_TRACK_FRAMES = 5
 MIN_TRACK_SHARE = 0.2
@@ -142,7 +143,7 @@ def summed_figures(sums: FloatArray) -> dict[str, float]:
     """Figures out of (weighted) column sums of `row_losses`, float (21,).
 
     `balanced_accuracy`: mean of the shares of real and of manipulated rows on their side of
-    the threshold. `ece`: expected calibration error, the mean distance of score and share of
+    the threshold. `false_alarm_rate`: share of real rows on the wrong side of it. `ece`: expected calibration error, the mean distance of score and share of
     manipulated rows over 15 equal bins, weighted by their rows (Guo et al., ICML 2017, for
     the probability of "manipulated"). `brier`: mean squared error. `log_loss`: nats.
     """
@@ -153,6 +154,8 @@ def summed_figures(sums: FloatArray) -> dict[str, float]:
         "brier": float(sums[4] / n_rows),
         "log_loss": float(sums[5] / n_rows),
     }
+    if n_real > 0:
+        figures["false_alarm_rate"] = float(1 - sums[2] / n_real)
     if n_real > 0 and n_fake > 0:
         figures["balanced_accuracy"] = float((sums[2] / n_real + sums[3] / n_fake) / 2)
     return figures

@@ -35,6 +35,7 @@ _FIGURES = {
     "eer": "EER",
     "ap": "AP",
     "balanced_accuracy": "balanced accuracy",
+    "false_alarm_rate": "false alarms",
     "tpr_at_fpr_1": "TPR at 1 % FPR",
     "tpr_at_fpr_5": "TPR at 5 % FPR",
     "ece": "ECE",
@@ -85,7 +86,11 @@ Robustness = Annotated[
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option("--threshold", help="For balanced accuracy.", show_default="the checkpoint's"),
+    typer.Option(
+        "--threshold",
+        help="For balanced accuracy and false alarms.",
+        show_default="the checkpoint's",
+    ),
 ]
 Draws = Annotated[int | None, typer.Option("--draws", help="Bootstrap draws.", show_default="1000")]
 JsonPath = Annotated[
