@@ -143,9 +143,10 @@ def summed_figures(sums: FloatArray) -> dict[str, float]:
     """Figures out of (weighted) column sums of `row_losses`, float (21,).
 
     `balanced_accuracy`: mean of the shares of real and of manipulated rows on their side of
-    the threshold. `false_alarm_rate`: share of real rows on the wrong side of it. `ece`: expected calibration error, the mean distance of score and share of
-    manipulated rows over 15 equal bins, weighted by their rows (Guo et al., ICML 2017, for
-    the probability of "manipulated"). `brier`: mean squared error. `log_loss`: nats.
+    the threshold. `false_alarm_rate`: share of real rows on the wrong side of it. `ece`:
+    expected calibration error, the mean distance of score and share of manipulated rows over
+    15 equal bins, weighted by their rows (Guo et al., ICML 2017, for the probability of
+    "manipulated"). `brier`: mean squared error. `log_loss`: nats.
     """
     n_real, n_fake = sums[0], sums[1]
     n_rows = n_real + n_fake
