@@ -152,6 +152,14 @@ def test_what_is_missing_is_said(ffpp, celebdf, tmp_path):
         make_plan(Path("ffpp_c40"), [], [("ffpp", ffpp)], tmp_path)
 
 
+def test_a_manipulation_that_was_not_downloaded_is_said_before_anything_runs(ffpp, tmp_path):
+    from pathlib import Path
+
+    sets = ['protocol.manipulations=["Deepfakes", "FaceShifter"]']
+    with pytest.raises(DataError, match=r"no videos of Face2Face, FaceShifter, FaceSwap"):
+        make_plan(Path("ffpp_c23"), sets, [("ffpp", ffpp)], tmp_path)
+
+
 def test_another_training_in_the_same_folder_is_refused(ffpp, tmp_path):
     output = tmp_path / "out"
     base = ("cross", "--data", f"ffpp={ffpp}", "--output", str(output))

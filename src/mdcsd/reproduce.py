@@ -177,13 +177,7 @@ def _source(name: str, root: Path, settings: Settings, output: Path, learns: boo
     if not learns:  # no official test list: a set that nothing is learned from is tested whole
         chosen = [replace(entry, split="test") for entry in chosen]
     if learns:
-        for needed in ("train", "val"):
-            if len({entry.label for entry in chosen if entry.split == needed}) < 2:
-                raise DataError(
-                    f"{root}: split {needed} lacks real or manipulated videos"
-                    + (f" of compression {compression}" if compression else "")
-                    + ". See: mdcsd datasets scan."
-                )
+        _check_complete(root, chosen, settings)
     catalogue = output / f"{name}.csv"
     if not catalogue.is_file() or read_catalogue(catalogue) != [
         replace(entry, path=entry.path.resolve(),
@@ -193,6 +187,27 @@ def _source(name: str, root: Path, settings: Settings, output: Path, learns: boo
         write_catalogue(catalogue, chosen)
     is_crops = all(entry.crop_scale is not None for entry in chosen)
     return DataSource(name, tuple(chosen), catalogue, is_crops)
+
+
+def _check_complete(root: Path, chosen: list[VideoEntry], settings: Settings) -> None:
+    """Refuse to begin what would fail hours later, or be another table than its title says."""
+    protocol = settings.protocol
+    splits = ["train", "val", *(["test"] if protocol.train in protocol.tests else [])]
+    for split in splits:
+        if len({entry.label for entry in chosen if entry.split == split}) < 2:
+            raise DataError(
+                f"{root}: split {split} lacks real or manipulated videos. See: mdcsd datasets scan."
+            )
+    there = {entry.key.manipulation for entry in chosen}
+    named = {
+        name for row in protocol.rows for name in (*row.manipulations, *row.test_manipulations)
+    }
+    missing = sorted(({*protocol.manipulations} | named) - there)
+    if missing:
+        raise DataError(
+            f"{root}: no videos of {', '.join(missing)}, which the protocol needs. Download them, "
+            "or leave them out by --set protocol.manipulations=... and rows of your own."
+        )
 
 
 def records_of(plan: Plan, source: DataSource, split: str) -> str:
