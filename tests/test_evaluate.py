@@ -73,6 +73,18 @@ def test_evaluate_scores_as_detect_does(demo, celebdf):
     np.testing.assert_allclose(ours.score, [row.score for row in theirs], atol=1e-6)
 
 
+def test_a_video_that_cannot_be_read_is_counted_and_exits_with_2(demo, celebdf, tmp_path, capsys):
+    shutil.copytree(celebdf, tmp_path / "celeb")
+    (tmp_path / "celeb" / "Celeb-real" / "id0_0000.mp4").write_bytes(b"no video")
+    report_path = tmp_path / "report.json"
+    run("evaluate", "--weights", demo[0].checkpoint, "--data", f"celebdf2={tmp_path / 'celeb'}",
+        "--frames", 2, "--draws", 5, "--json", report_path, "--output", tmp_path / "out",
+        code=2)  # fmt: skip
+    report = json.loads(report_path.read_text())
+    assert (report["n_videos"], report["n_videos_cannot_judge"]) == (4, 1)
+    assert "id0_0000.mp4" in capsys.readouterr().err
+
+
 def test_every_perturbation_has_every_row(demo, celebdf):
     """The suite at its mildest and strongest; crops stay where they were found untouched."""
     entry = VideoEntry(
@@ -109,6 +121,9 @@ def test_records_as_data(demo, test_set, tmp_path):
     config = EvaluateConfig(weights=str(demo[0].checkpoint), data=(f"demo={test_set}",), draws=20)
     report = evaluate(config).report
     assert report["n_frames"] == 64 and report["tsne"] is None  # four videos are too few
+    assert report["warnings"] == []
+    other = EvaluateConfig(weights=config.weights, data=config.data, split="val", draws=5)
+    assert "records of split test" in evaluate(other).report["warnings"][0]
     with pytest.raises(InputError, match="need videos, not records"):
         evaluate(EvaluateConfig(weights=config.weights, data=config.data, recode="jpeg"))
     with pytest.raises(InputError, match="expected --weights"):
@@ -117,7 +132,7 @@ def test_records_as_data(demo, test_set, tmp_path):
         evaluate(EvaluateConfig(weights=config.weights, data=config.data, compression="c40"))
 
 
-def test_calibrate_changes_thresholds_and_not_the_order(demo, val_set, tmp_path, capsys):
+def test_calibrate_changes_thresholds_and_not_the_order(demo, val_set, test_set, tmp_path, capsys):
     weights = tmp_path / "mine.safetensors"
     shutil.copy(demo[0].checkpoint, weights)
     before = load_checkpoint(weights)
@@ -128,6 +143,8 @@ def test_calibrate_changes_thresholds_and_not_the_order(demo, val_set, tmp_path,
     said = capsys.readouterr().out
     assert "temperature" in said and str(weights) in said
     run("calibrate", "--weights", weights, tmp_path / "none_tf", code=2)
+    run("calibrate", "--weights", weights, test_set, code=2)
+    assert "a test set" in capsys.readouterr().err
     assert load_checkpoint(weights).calibration == after.calibration
 
 

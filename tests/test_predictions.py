@@ -92,3 +92,10 @@ def test_two_data_sets_under_one_name_are_refused(tmp_path):
     one = read_csv(write(tmp_path, "d,fake,a,0,0,1,.9"))
     with pytest.raises(DataError, match="under one name"):
         join_predictions([one, one])
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"\x00\x00\x00\x1cftypisom\xff\xfe\x80")
+    with pytest.raises(DataError, match="not text in UTF-8"):
+        read_csv(path)

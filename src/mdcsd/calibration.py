@@ -51,6 +51,11 @@ def calibrate(config: CalibrateConfig) -> Calibrated:
         raise InputError("expected --weights CHECKPOINT and VAL_DATASET, a *_tf folder.")
     path = Path(config.weights)
     checkpoint, shards = load_checkpoint(path), open_shards(Path(config.val_dataset))
+    if shards.split == "test":
+        raise DataError(
+            f"{shards.path}: a test set; thresholds fitted on it flatter themselves. Give the "
+            "validation set."
+        )
     measured = measure_shards(checkpoint, shards, config.device, config.batch_size)
     classes = set(measured.is_fake.tolist())
     if classes != {0, 1}:

@@ -48,10 +48,13 @@ _MIN_TSNE_FACES = 10
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A report (plain data, as report.json has it), and the rows it was made of."""
+    """A report (plain data, as report.json has it), the rows it was made of, and how many
+    videos could not be read.
+    """
 
     report: Report
     predictions: Predictions
+    n_unread: int = 0
 
     def write(self, folder: Path) -> tuple[Path, Path]:
         """Write predictions.csv and report.json; return their paths in this order."""
@@ -70,6 +73,7 @@ class _Judged:
     features: FloatArray
     feature_names: tuple[str, ...]
     warnings: tuple[str, ...]
+    n_unread: int = 0
 
 
 def run_test(config: TestConfig) -> Evaluation:
@@ -162,7 +166,7 @@ def _finish(
         "tsne": _plane(judged, config.seed) if config.tsne else None,
         "warnings": list(judged.warnings),
     }
-    return Evaluation(report, judged.predictions)
+    return Evaluation(report, judged.predictions, judged.n_unread)
 
 
 def _judge(
@@ -189,6 +193,7 @@ def _judge(
         features=scores.features,
         feature_names=scores.feature_names,
         warnings=(*scores.unread, *scanned.scan.missing),
+        n_unread=len(scores.unread),
     )
 
 
@@ -202,7 +207,10 @@ def _judge_records(
     first, names = _one_face_a_video(measured) if config.tsne else (np.empty(0, int), ())
     features = np.empty((0, 0)) if measured.features is None else measured.features.numpy()
     predictions = _chosen_rows(measured.predictions(shards.unjudged), config)
-    return _Judged(predictions, {}, features[first], names, ())
+    warnings: tuple[str, ...] = ()
+    if shards.split not in (None, config.split) and config.split != "all":
+        warnings = (f"{root}: records of split {shards.split}, judged as they are",)
+    return _Judged(predictions, {}, features[first], names, warnings)
 
 
 def _one_face_a_video(measured: Measured) -> tuple[IntArray, tuple[str, ...]]:
@@ -264,6 +272,7 @@ def _join(parts: list[_Judged]) -> _Judged:
         features=np.concatenate(features) if features else np.empty((0, 0)),
         feature_names=tuple(name for part in parts for name in part.feature_names),
         warnings=tuple(text for part in parts for text in part.warnings),
+        n_unread=sum(part.n_unread for part in parts),
     )
 
 

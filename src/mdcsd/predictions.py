@@ -61,8 +61,8 @@ def read_csv(path: Path) -> Predictions:
     first_line: dict[FrameKey, int] = {}
     with open(path, newline="", encoding="utf-8-sig") as file:
         table = csv.DictReader(file)
-        _check_columns(path, table.fieldnames or ())
         try:
+            _check_columns(path, table.fieldnames or ())
             for row in table:
                 origin, label, score = _read_row(row)
                 if score is None:
@@ -74,6 +74,8 @@ def read_csv(path: Path) -> Predictions:
                 origins.append(origin)
                 labels.append(label)
                 scores.append(score)
+        except UnicodeDecodeError:
+            raise DataError(f"{path}: not text in UTF-8. Expected comma-separated rows.") from None
         except (ValueError, TypeError, csv.Error) as error:
             raise DataError(f"{path}: line {table.line_num}: {error}.") from None
     if not origins and not empty:

@@ -83,8 +83,12 @@ def prepare_dataset(config: PrepareDatasetConfig, progress: Progress = lambda *_
     n_before, prepared = 0, []
     by_split = {split: [e for e in entries if e.split == split] for split in SPLITS}
     for split, some in by_split.items():
+        unjudged = [video for of, video in crops.unjudged if of == split]
+        if unjudged and not some:
+            raise DataError(
+                f"{directory}: no face in any video of split {split}. Split them otherwise."
+            )
         if some:
-            unjudged = [video for of, video in crops.unjudged if of == split]
             job = _SplitJob(config, split, split_rule, some, labels, unjudged)
             prepared.append(job.run(partial(_count, progress, n_before, len(entries))))
             n_before += len(some)

@@ -66,8 +66,8 @@ class ShardSet:
 
     `counts` holds the number of records of each class of `class_names`; `shape` is (H, W, C)
     of every image, None where they differ. `fingerprint` changes with the records' bytes.
-    `unjudged` are videos of the set in which no face was found. `dropped` classes are left
-    out when it is read, see `keep_manipulations`.
+    `unjudged` are videos of the set in which no face was found; `split` is None where nothing
+    says. `dropped` classes are left out when it is read, see `keep_manipulations`.
     """
 
     path: Path
@@ -81,6 +81,7 @@ class ShardSet:
     shape: tuple[int, int, int] | None
     fingerprint: str
     unjudged: tuple[UnjudgedVideo, ...] = ()
+    split: str | None = None
     dropped: frozenset[str] = frozenset()
 
     @property
@@ -284,6 +285,7 @@ def _described(folder: Path, index: dict[str, Any]) -> ShardSet:
         crop_scale=index["crop_scale"],
         shape=None if index["shape"] is None else cast(Any, tuple(index["shape"])),
         fingerprint=_digest(shard["sha256"] for shard in index["shards"]),
+        split=index.get("split"),
         unjudged=tuple(
             UnjudgedVideo(**{**video, "key": VideoKey(*video["key"])})
             for video in index.get("unjudged", ())

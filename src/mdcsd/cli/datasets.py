@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +49,11 @@ def scan(
 
     named = [parse_data_argument(text) for text in data]
     scanned = [scan_dataset(name, root, seed) for name, root in named]
+    if compression:
+        scanned = [
+            replace(each, entries=tuple(select(each.entries, "all", (), compression)))
+            for each in scanned
+        ]
     print_table(
         "videos",
         ["data set", "manipulation", "compression", "train", "val", "test", "no split", "all"],

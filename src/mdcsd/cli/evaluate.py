@@ -145,6 +145,9 @@ def evaluate(
     _print(evaluation.report)
     for path in _write(evaluation, config, json_path, html_path):
         print(path)
+    if evaluation.n_unread:
+        print(f"{evaluation.n_unread} video(s) could not be read", file=sys.stderr)
+        raise typer.Exit(2)
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -30,7 +30,8 @@ def reproduce(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say steps, sizes and an estimate; do nothing.")
+        bool,
+        typer.Option("--dry-run", help="Say steps, sizes, an estimate; write catalogues only."),
     ] = False,
     assignments: Assignments = None,
 ) -> None:
