@@ -332,3 +332,19 @@ def test_every_process_needs_two_samples(train_set, val_set, tmp_path):
     with pytest.raises(DataError, match="--batch_size 6"):
         training._check_processes(job.config, 64, Rank(0, 3, torch.device("cpu")))
     training._check_processes(job.config, 64, Rank(0, 2, torch.device("cpu")))
+
+
+def test_training_reads_no_test_record(train_set, val_set, tmp_path, monkeypatch):
+    """Trap: the checkpoint chosen on the test set. What is never opened cannot choose."""
+    from mdcsd import loader
+    from mdcsd.recipe import load_settings as load
+    from mdcsd.tfrecord import ShardReader
+
+    opened: list[Path] = []
+    monkeypatch.setattr(
+        loader, "ShardReader", lambda path: opened.append(path.parent) or ShardReader(path)
+    )
+    flags = {"train_dataset": str(train_set), "val_dataset": str(val_set), "epochs": 1,
+             "output": str(tmp_path / "run"), "image_size": "64"}  # fmt: skip
+    train(load(Path("tiny"), ["network.name=cnn"], {"train": flags}))
+    assert set(opened) == {train_set, val_set}
