@@ -134,3 +134,22 @@ def test_people_that_no_mask_tells_apart_are_counted():
         origins, label = zip(*chosen, strict=True)
         predictions = Predictions(origins, np.array(label), np.full(12, 0.5))
         assert build_report(predictions, replace(RULES, draws=0))["n_videos_multi_face"] == expected
+
+
+def test_a_table_without_identities_is_drawn_by_those_of_the_other():
+    here = make()
+    bare = replace(here, origins=tuple(origin._replace(identity="") for origin in here.origins))
+    for one, two in ((here, bare), (bare, here)):
+        for entry in compare(one, two, "bare.csv", RULES)["difference"].values():
+            assert (entry["low"], entry["high"]) == (0.0, 0.0)
+
+
+def test_a_two_person_fake_is_of_its_manipulation_whoever_comes_first():
+    origins, label = [], []
+    for video in range(4):
+        for track, name in enumerate(("original", "Deepfakes")):
+            origins.append(Origin(FrameKey("dfd", "Deepfakes", f"{video}", track, 0), name))
+            label.append(track)
+    score = np.linspace(0, 1, 8)
+    report = build_report(Predictions(tuple(origins), np.array(label), score), RULES)
+    assert [group["manipulation"] for group in report["groups"]] == ["Deepfakes"]

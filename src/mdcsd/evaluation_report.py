@@ -134,8 +134,10 @@ def compare(here: Predictions, there: Predictions, name: str, rules: Rules) -> R
     first, second = (np.array(side, np.int64) for side in zip(*common, strict=True))
     if (here.label[first] != there.label[second]).any():
         raise DataError(f"{name}: labels contradict those of this run. Compare the same data.")
-    levels, n_units, _ = _levels(here.rows(first), rules.pool)
-    others, _, _ = _levels(there.rows(second), rules.pool)
+    ours = here.rows(first)
+    theirs = Predictions(ours.origins, ours.label, there.score[second])  # the same units
+    levels, n_units, _ = _levels(ours, rules.pool)
+    others, _, _ = _levels(theirs, rules.pool)
     return {
         "name": name,
         "n_common_frames": len(common),
@@ -166,8 +168,9 @@ def uncalibrated(predictions: Predictions, temperature: float, rules: Rules) -> 
 def _levels(predictions: Predictions, pool: Pool) -> tuple[dict[str, _Level], int, bool]:
     """Rows by frame and by video, the number of units, and whether units are identities."""
     origin_of: dict[VideoKey, Origin | UnjudgedVideo] = {}
-    for origin in predictions.origins:
-        origin_of.setdefault(origin.key.video, origin)
+    # A video is of the class of its manipulated people, if some of them are.
+    for row in np.argsort(-predictions.label, kind="stable"):
+        origin_of.setdefault(predictions.origins[row].key.video, predictions.origins[row])
     for unjudged in predictions.unjudged:
         origin_of.setdefault(unjudged.key, unjudged)
     by_identity = all(known.identity for known in origin_of.values())
