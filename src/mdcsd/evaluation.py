@@ -32,9 +32,9 @@ from mdcsd.evaluation_report import (
 )
 from mdcsd.inference import Measured, measure_shards
 from mdcsd.judging_config import EvaluateConfig, TestConfig
-from mdcsd.judging_nouns import Predictions
+from mdcsd.judging_nouns import Predictions, UnjudgedVideo
 from mdcsd.metrics import map_features
-from mdcsd.nouns import FloatArray, IntArray, Progress, VideoEntry
+from mdcsd.nouns import FloatArray, IntArray, Origin, Progress, VideoEntry
 from mdcsd.perturb import SUITE, Perturbation, parse_recode
 from mdcsd.predictions import join_predictions, read_csv, to_csv
 from mdcsd.records import INDEX_NAME, keep_manipulations, open_shards
@@ -182,7 +182,7 @@ def _judge(
         if recode or config.robustness:
             raise InputError(f"{root}: --recode and --robustness need videos, not records.")
         return _judge_records(detector.checkpoint, name, root, config)
-    scanned = scan_dataset(name, root, config.seed)
+    scanned = scan_dataset(name, root, 0)  # the seed of the draws must not move the split
     entries = select(scanned.entries, config.split, config.manipulations, config.compression)
     chosen = _limit(entries, config.limit, config.seed)
     versions = (*([recode] if recode else []), *(SUITE if config.robustness else ()))
@@ -225,22 +225,16 @@ def _one_face_a_video(measured: Measured) -> tuple[IntArray, tuple[str, ...]]:
 def _chosen_rows(predictions: Predictions, config: EvaluateConfig) -> Predictions:
     """The rows of the wanted manipulations and compression; real ones always stay."""
 
-    def wanted(class_name: str, label: int, compression: str) -> bool:
-        of_kind = not config.manipulations or label == 0 or class_name in config.manipulations
-        return of_kind and config.compression in (None, compression)
+    def wanted(of: Origin | UnjudgedVideo, label: int) -> bool:
+        # The real people of an unwanted fake make no real video: the video's key decides.
+        is_real = label == 0 and of.class_name == of.key.manipulation
+        of_kind = not config.manipulations or is_real or of.key.manipulation in config.manipulations
+        return of_kind and config.compression in (None, of.compression)
 
-    kept = [
-        i
-        for i, (origin, label) in enumerate(
-            zip(predictions.origins, predictions.label.tolist(), strict=True)
-        )
-        if wanted(origin.class_name, label, origin.compression)
-    ]
-    unjudged = tuple(
-        video
-        for video in predictions.unjudged
-        if wanted(video.class_name, video.label, video.compression)
-    )
+    labels = predictions.label.tolist()
+    rows = enumerate(zip(predictions.origins, labels, strict=True))
+    kept = [i for i, (origin, label) in rows if wanted(origin, label)]
+    unjudged = tuple(video for video in predictions.unjudged if wanted(video, video.label))
     if not kept and not unjudged:
         raise DataError("no row of the manipulations and compression asked for.")
     return replace(predictions.rows(np.array(kept, np.int64)), unjudged=unjudged)
