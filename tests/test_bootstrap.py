@@ -46,7 +46,7 @@ def test_copies_of_a_unit_do_not_narrow_the_interval():
 
 def test_a_run_does_not_differ_from_itself():
     rows = draw_table(np.random.default_rng(3), 40, 0.5)
-    for entry in paired_differences({"": rows}, {"": rows}, 40, 50, 0, 0.5)[""].values():
+    for entry in paired_differences({"": rows}, {"": rows}, 40, 50, 0, (0.5, 0.5))[""].values():
         assert (entry["value"], entry["low"], entry["high"]) == (0.0, 0.0, 0.0)
 
 
@@ -54,7 +54,7 @@ def test_pairing_narrows_the_interval_of_a_difference():
     rng = np.random.default_rng(4)
     rows = draw_table(rng, 200, 1.0)
     near = Table(rows.label, np.clip(rows.score + rng.normal(0, 0.01, 200), 0, 1), rows.unit)
-    entry = paired_differences({"": near}, {"": rows}, 200, 300, 0, 0.5)[""]["auc"]
+    entry = paired_differences({"": near}, {"": rows}, 200, 300, 0, (0.5, 0.5))[""]["auc"]
     alone = intervals({"": rows}, 200, 300, 0, 0.5)[""]["auc"]
     assert entry["high"] - entry["low"] < (alone["high"] - alone["low"]) / 3
 
@@ -67,7 +67,7 @@ def test_the_undefined_has_a_reason():
     assert low["false_alarm_rate"]["value"] == pytest.approx(2 / 3)
     assert found["brier"]["value"] == pytest.approx((0.01 + 0.04 + 0.09) / 3)
     nothing = intervals({"": table([], [])}, 0, 20, 0, 0.5)[""]
-    assert all(entry["reason"] == "undefined: no labels" for entry in nothing.values())
+    assert all(entry["reason"] == "undefined: no labelled rows" for entry in nothing.values())
 
 
 def test_one_video_of_a_class_has_a_value_and_no_interval():
@@ -78,6 +78,6 @@ def test_one_video_of_a_class_has_a_value_and_no_interval():
 
 def test_without_a_threshold_balanced_accuracy_says_so():
     found = intervals({"": table([0, 1, 0, 1], [0.1, 0.8, 0.3, 0.9])}, 4, 0, 0, None)[""]
-    assert found["balanced_accuracy"]["reason"] == "undefined: no threshold given"
+    assert found["balanced_accuracy"]["reason"] == "undefined: no threshold"
     assert set(found) == set(FIGURES)
     assert found["auc"]["low"] is None and found["auc"]["reason"] is None

@@ -133,6 +133,6 @@ def test_a_faces_csv_with_words_for_numbers_is_refused(demo, tmp_path):
 
     shutil.copytree(demo[1] / "crops", tmp_path / "crops")
     table = tmp_path / "crops" / "faces.csv"
-    table.write_text(table.read_text().replace(",1.3,\n", ",wide,\n"))
+    table.write_text(table.read_text().replace(",1.3,", ",wide,"))
     with pytest.raises(DataError, match=r"faces\.csv: .*wide"):
         read_crop_folder(tmp_path / "crops", 1.3)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from conftest import MEDIA
 from mdcsd.checkpoint import load_checkpoint
 from mdcsd.cli import main
+from mdcsd.datasets import scan_dataset, select
 from mdcsd.detector import Detector
-from mdcsd.errors import DataError, InputError
+from mdcsd.errors import DataError, InputError, SettingError
 from mdcsd.evaluation import evaluate
+from mdcsd.inference import measure_shards
 from mdcsd.judging_config import EvaluateConfig
 from mdcsd.metrics import AT_THRESHOLD
 from mdcsd.nouns import VideoEntry, VideoKey
 from mdcsd.perturb import SUITE, Perturbation
+from mdcsd.shard_set import open_shards
 from mdcsd.video_scores import score_videos
 from trees import ClipMaker, make_celebdf
 
@@ -130,6 +136,12 @@ def test_records_as_data(demo, test_set, tmp_path):
         evaluate(EvaluateConfig())
     with pytest.raises(DataError, match="no row of the manipulations"):
         evaluate(EvaluateConfig(weights=config.weights, data=config.data, compression="c40"))
+    with pytest.raises(DataError, match=r"no manipulation Deepfaces\. Did you mean 'Deepfakes'"):
+        evaluate(
+            EvaluateConfig(weights=config.weights, data=config.data, manipulations=("Deepfaces",))
+        )
+    with pytest.raises(SettingError, match=r"evaluate\.frames = 5 is not read with records"):
+        evaluate(EvaluateConfig(weights=config.weights, data=config.data, frames=5))
 
 
 def test_calibrate_changes_thresholds_and_not_the_order(demo, val_set, test_set, tmp_path, capsys):
@@ -161,13 +173,7 @@ def test_scan_counts_and_writes_a_catalogue(celebdf, tmp_path, capsys):
 
 
 def test_a_drawn_split_is_kept_beside_the_data(portrait, tmp_path):
-    from mdcsd.datasets import scan_dataset
-
-    for number in range(30):
-        for name in (f"original/{number:03d}.mp4", f"swap/{number:03d}_{number ^ 1:03d}.mp4"):
-            path = tmp_path / "mine" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(b"x")
+    mine(tmp_path / "mine")
     first = scan_dataset("mine", tmp_path / "mine", seed=3)
     assert first.split_path == tmp_path / "mine" / "mdcsd_split_mine.csv"
     again = scan_dataset("mine", tmp_path / "mine", seed=4)  # what is kept wins over the seed
@@ -184,8 +190,6 @@ def test_a_drawn_split_is_kept_beside_the_data(portrait, tmp_path):
 
 
 def test_several_compressions_of_a_video_stay_apart(tmp_path):
-    from mdcsd.datasets import select
-
     key = VideoKey("ffpp", "original", "000")
     entries = [VideoEntry(tmp_path, key, 0, "test", ("000",), name) for name in ("c23", "c40")]
     both = select(entries, "test")
@@ -195,3 +199,121 @@ def test_several_compressions_of_a_video_stay_apart(tmp_path):
         DataError, match=r"split train, compression raw. There are ffpp c23 test: 1"
     ):
         select(entries, "train", (), "raw")
+
+
+def mine(root: Path, numbers=range(30)) -> Path:
+    """Files of a data set without a split: a scan decodes none of them."""
+    for number in numbers:
+        for name in (f"original/{number:03d}.mp4", f"swap/{number:03d}_{number ^ 1:03d}.mp4"):
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+    return root
+
+
+def test_videos_that_come_after_the_split_was_drawn_join_it(tmp_path):
+    """Trap: they were in no split, and the scan gave another reason for it."""
+    root = mine(tmp_path / "mine")
+    before = {entry.key: entry.split for entry in scan_dataset("mine", root, 3).entries}
+    mine(root, range(30, 40))
+    scanned = scan_dataset("mine", root, 3)
+    after = {entry.key: entry.split for entry in scanned.entries}
+    assert {key: after[key] for key in before} == before
+    assert len(after) == 80 and None not in after.values()
+    assert "20 video(s) that came later" in scanned.split_rule
+    again = scan_dataset("mine", root, 4)  # they are kept with the rest now
+    assert {entry.key: entry.split for entry in again.entries} == after
+    assert "later" not in again.split_rule
+    assert scanned.split_path is not None
+    scanned.split_path.write_bytes(b"video,split\n\xff\xfe,train\n")
+    with pytest.raises(DataError, match="not a split that mdcsd wrote"):
+        scan_dataset("mine", root, 3)
+
+
+def test_the_seed_of_draws_does_not_move_a_split_that_cannot_be_kept(demo, tmp_path):
+    """Trap: on a read-only root `--seed 7` would draw another split, and test what was trained."""
+    root = mine(tmp_path / "mine")
+    (root / "mdcsd_split_mine.csv").mkdir()  # as a root that may not be written
+
+    def judged(**settings):
+        config = EvaluateConfig(
+            weights=str(demo[0].checkpoint), data=(f"mine={root}",), draws=0, tsne=False, **settings
+        )
+        evaluation = evaluate(config)
+        videos = {video.key.video_id for video in evaluation.predictions.unjudged}
+        return videos, " ".join(evaluation.report["warnings"])
+
+    first, said = judged()
+    assert judged(seed=7)[0] == first and "its split was drawn by seed 0" in said
+    assert judged(split_seed=7)[0] != first
+    assert "its split was drawn" not in judged(split="all")[1]
+
+
+def test_a_compression_is_chosen_where_it_is_stated(tmp_path, demo):
+    """One set states compressions, the other none: that one is taken whole."""
+    tree = tmp_path / "FaceForensics"
+    for compression in ("c23", "c40"):
+        for name in ("000", "001"):
+            path = tree / "original_sequences/youtube" / compression / "videos" / f"{name}.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+    other = mine(tmp_path / "mine", range(4))
+    data = (f"ffpp={tree}", f"mine={other}")
+    config = EvaluateConfig(weights=str(demo[0].checkpoint), data=data, split="all", draws=0,
+                            compression="c40", tsne=False)  # fmt: skip
+    found = evaluate(config).predictions.unjudged
+    assert [v.compression for v in found if v.key.dataset == "ffpp"] == ["c40", "c40"]
+    assert sum(v.key.dataset == "mine" for v in found) == 8
+    with pytest.raises(DataError, match=r"no video of compression raw\. There are: c23, c40"):
+        evaluate(replace(config, compression="raw"))
+    with pytest.raises(DataError, match=r"no manipulation Swap\. Did you mean 'swap'"):
+        evaluate(replace(config, manipulations=("Swap",)))
+    with pytest.raises(SettingError, match=r"batch_size = 5 is not read with videos"):
+        evaluate(replace(config, batch_size=5))
+
+
+def test_features_of_one_face_a_video_are_kept(demo, test_set):
+    """Memory: not those of every face."""
+    checkpoint = load_checkpoint(demo[0].checkpoint)
+    measured = measure_shards(checkpoint, open_shards(test_set), with_features=True)
+    assert measured.features is not None and measured.feature_rows is not None
+    assert measured.features.shape[0] == 4 and len(measured.origins) == 64
+    videos = [measured.origins[row].key.video for row in measured.feature_rows]
+    assert len(set(videos)) == 4
+    logits = checkpoint.build().head(torch.tensor(measured.features)).detach()
+    np.testing.assert_allclose(logits, measured.logits[measured.feature_rows], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("dataset;manipulation;video_id\n", "not separated by commas"),
+        ("dataset,manipulation\n", r"column\(s\) video_id"),
+    ],
+)
+def test_tables_of_another_kind_are_told(tmp_path, content, message, capsys):
+    table = tmp_path / "scores.csv"
+    table.write_text(content)
+    run("evaluate", "--predictions", table, code=2)
+    assert re.search(message, capsys.readouterr().err)
+    run("evaluate", "--predictions", tmp_path, code=2)
+    assert "a folder. Expected a table" in capsys.readouterr().err
+
+
+def test_what_is_not_read_is_refused(demo, celebdf, tmp_path, capsys):
+    table = tmp_path / "scores.csv"
+    table.write_text(
+        "dataset,manipulation,video_id,frame_index,track_id,label,score\n"
+        "a,original,1,0,0,0,.2\na,swap,2,0,0,1,.7\n"
+    )
+    for words, message in (
+        (("--frames", 5), "evaluate.frames = 5 is not read with a table"),
+        (("--robustness",), "--robustness needs videos"),
+        (("--against-threshold", 0.3), "--against-threshold is read with --against only"),
+        (("--json", tmp_path), "is a folder. Give the name of a file"),
+    ):
+        run("evaluate", "--predictions", table, *words, code=2)
+        assert message in capsys.readouterr().err
+    run("evaluate", "--weights", demo[0].checkpoint, "--data",
+        f"celebdf2={celebdf / 'List_of_testing_videos.txt'}", code=2)  # fmt: skip
+    assert "a file. Expected the folder of celebdf2" in capsys.readouterr().err

@@ -17,8 +17,9 @@ from mdcsd.errors import CheckpointError, DataError, InputError
 from mdcsd.evaluation import run_test
 from mdcsd.inference import match_classes
 from mdcsd.judging_config import TestConfig
-from mdcsd.prepare_dataset import dataset_folder, prepare_dataset
-from mdcsd.records import open_shards
+from mdcsd.prepare_dataset import prepare_dataset
+from mdcsd.shard_set import open_shards
+from mdcsd.split_writer import dataset_folder
 
 
 def run(demo, test_set, **settings):
@@ -39,13 +40,13 @@ def test_report_and_predictions_agree(demo, test_set, tmp_path):
     overall = report["overall"]
     assert overall["frame_auc"]["value"] == pytest.approx(roc_auc_score(label, score))
     assert overall["frame_auc"]["n_real"] == int((label == 0).sum()) == 32
-    assert report["accuracy"]["frame"] == pytest.approx(np.mean((score >= 0.5) == label))
+    assert report["accuracy"]["frame"]["value"] == pytest.approx(np.mean((score >= 0.5) == label))
     entropy = -np.mean(np.log(np.clip(np.where(label == 1, score, 1 - score), 1e-7, 1)))
     assert report["loss"]["frame"] == pytest.approx(entropy)
     assert overall["frame_log_loss"]["value"] == pytest.approx(entropy)
     assert report["n_frames"] == 64 and report["n_videos"] == 4
     matrix = np.array(report["confusion"]["frame"]["counts"])
-    assert matrix.sum() == 64 and matrix.trace() / 64 == report["accuracy"]["frame"]
+    assert matrix.sum() == 64 and matrix.trace() / 64 == report["accuracy"]["frame"]["value"]
     assert np.array(report["confusion"]["video"]["counts"]).sum(axis=1).tolist() == [2, 2]
     real, fake = report["classes"]["frame"]
     assert (real["class_name"], real["n"], real["auc"]) == ("original", 32, None)
@@ -120,7 +121,7 @@ def test_one_class_alone_is_measured_and_the_undefined_is_null(demo, tmp_path):
         "value": None, "low": None, "high": None, "n_real": 4, "n_fake": 0,
         "reason": "undefined: one class only",
     }  # fmt: skip
-    assert report["accuracy"]["frame"] is not None
+    assert report["accuracy"]["frame"]["value"] is not None
 
 
 def test_two_classes_take_any_manipulation_and_tell_each_apart_in_the_report(demo, tmp_path):
@@ -160,7 +161,7 @@ def test_unlabelled_images_get_scores_and_no_figures(demo, tmp_path):
     for entry in evaluation.report["overall"].values():
         assert entry == {
             "value": None, "low": None, "high": None, "n_real": 0, "n_fake": 0,
-            "reason": "undefined: no labels",
+            "reason": "undefined: no labelled rows",
         }  # fmt: skip
     with open(tmp_path / "out" / "predictions.csv", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mdcsd.comparison import compare
 from mdcsd.errors import DataError
-from mdcsd.evaluation_report import Rules, build_report, compare, uncalibrated
-from mdcsd.judging_nouns import Predictions
-from mdcsd.metrics import auc
+from mdcsd.evaluation_report import Rules, build_report, uncalibrated
+from mdcsd.judging_nouns import Predictions, UnjudgedVideo
+from mdcsd.metrics import auc, pool_predictions
 from mdcsd.nouns import FrameKey, Origin
 
 RULES = Rules(threshold=0.5, threshold_source="a test", draws=30)
@@ -88,8 +89,9 @@ def test_curves_are_those_of_the_rows():
 def test_comparison_is_paired_and_says_what_was_not_common():
     here, there = make(), make(seed=1)
     fewer = there.rows(np.arange(len(there.score) - 12))
-    report = compare(here, fewer, "other.csv", RULES)
-    assert (report["n_common_frames"], report["n_only_here"]) == (228, 12)
+    report = compare(here, fewer, "other.csv", RULES, None)
+    assert report["common"] == {"frame": 228, "video": 38}
+    assert report["only_here"] == {"frame": 12, "video": 2}
     rows = np.arange(228)
     expected = auc(here.label[rows], here.score[rows]) - auc(there.label[rows], there.score[rows])
     entry = report["difference"]["frame_auc"]
@@ -100,16 +102,16 @@ def test_comparison_is_paired_and_says_what_was_not_common():
 def test_comparison_pairs_by_key_not_by_place():
     here = make()
     turned = here.rows(np.arange(len(here.score))[::-1])
-    for entry in compare(here, turned, "turned.csv", RULES)["difference"].values():
+    for entry in compare(here, turned, "turned.csv", RULES, 0.5)["difference"].values():
         assert entry["value"] == pytest.approx(0.0, abs=1e-12)
 
 
 def test_what_cannot_be_compared_is_refused():
     rows = make()
-    with pytest.raises(DataError, match="no face in common"):
-        compare(rows, make(datasets=("dfd",)), "other.csv", RULES)
+    with pytest.raises(DataError, match="no labelled video in common"):
+        compare(rows, make(datasets=("dfd",)), "other.csv", RULES, None)
     with pytest.raises(DataError, match="labels contradict"):
-        compare(rows, replace(rows, label=1 - rows.label), "other.csv", RULES)
+        compare(rows, replace(rows, label=1 - rows.label), "other.csv", RULES, None)
 
 
 def test_without_its_temperature_a_sharp_network_is_worse_calibrated():
@@ -140,7 +142,7 @@ def test_a_table_without_identities_is_drawn_by_those_of_the_other():
     here = make()
     bare = replace(here, origins=tuple(origin._replace(identity="") for origin in here.origins))
     for one, two in ((here, bare), (bare, here)):
-        for entry in compare(one, two, "bare.csv", RULES)["difference"].values():
+        for entry in compare(one, two, "bare.csv", RULES, 0.5)["difference"].values():
             assert (entry["low"], entry["high"]) == (0.0, 0.0)
 
 
@@ -153,3 +155,45 @@ def test_a_two_person_fake_is_of_its_manipulation_whoever_comes_first():
     score = np.linspace(0, 1, 8)
     report = build_report(Predictions(tuple(origins), np.array(label), score), RULES)
     assert [group["manipulation"] for group in report["groups"]] == ["Deepfakes"]
+
+
+def test_each_run_has_its_own_threshold_in_a_comparison():
+    """Trap: one detector's threshold makes the other, on another scale, look useless."""
+    here = make()
+    halved = replace(here, score=here.score / 2)
+    found = compare(here, halved, "halved.csv", RULES, 0.25)["difference"]
+    assert found["video_balanced_accuracy"]["value"] == 0.0
+    unknown = compare(here, halved, "halved.csv", RULES, None)["difference"]
+    entry = unknown["video_balanced_accuracy"]
+    assert (entry["value"], entry["reason"]) == (None, "undefined: no threshold")
+    assert unknown["video_auc"]["value"] == 0.0
+
+
+def test_a_video_that_one_run_cannot_judge_counts_against_it():
+    """Trap: a detector that answers only where it is easy wins on what is left."""
+    here = make()
+    key = next(key for key, label in zip(here.keys, here.label, strict=True) if label == 1).video
+    rows = [i for i, each in enumerate(here.keys) if each.video != key]
+    lost = here.origins[here.keys.index(next(k for k in here.keys if k.video == key))]
+    unjudged = UnjudgedVideo(key, 1, lost.class_name, lost.compression, lost.identity)
+    there = replace(here.rows(np.array(rows)), unjudged=(unjudged,))
+    report = compare(here, there, "shy.csv", RULES, 0.5)
+    assert report["common"] == {"frame": 234, "video": 40}
+    means = {each: (label, score) for each, (label, score) in
+             pool_predictions(here, "track").items()}  # fmt: skip
+    label = np.array([label for label, _ in means.values()])
+    ours = np.array([score for _, score in means.values()])
+    theirs = np.array([0.5 if each == key else score for each, (_, score) in means.items()])
+    expected = auc(label, ours) - auc(label, theirs)
+    assert report["difference"]["video_auc"]["value"] == pytest.approx(expected)
+    assert expected != 0
+
+
+def test_other_frames_of_the_same_videos_compare_by_video():
+    here = make()
+    later = tuple(o._replace(key=o.key._replace(frame_index=o.key.frame_index + 100))
+                  for o in here.origins)  # fmt: skip
+    report = compare(here, replace(here, origins=later), "later.csv", RULES, 0.5)
+    assert report["common"] == {"frame": 0, "video": 40}
+    assert report["difference"]["frame_auc"]["reason"] == "undefined: no labelled rows"
+    assert report["difference"]["video_auc"]["value"] == 0.0

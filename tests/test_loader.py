@@ -19,7 +19,7 @@ from mdcsd.loader import (
     iter_batches,
 )
 from mdcsd.preprocess import PreprocessSpec
-from mdcsd.records import open_shards
+from mdcsd.shard_set import open_shards
 
 SPEC = PreprocessSpec(64, 3, "raw", 1.3, 299)
 CLASSES = Classes(("original", "Deepfakes"), {"original": 0, "Deepfakes": 1})

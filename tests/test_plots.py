@@ -150,9 +150,10 @@ def sample_report() -> dict[str, Any]:
         "robustness": robustness(),
         "against": {
             "name": "xception.csv",
-            "n_common_frames": 11000,
-            "n_only_here": 200,
-            "n_only_there": 15,
+            "threshold": None,
+            "common": {"frame": 11000, "video": 352},
+            "only_here": {"frame": 200, "video": 0},
+            "only_there": {"frame": 15, "video": 1},
             "difference": {
                 "frame_auc": entry(0.021, 0.012),
                 "video_auc": entry(0.013, 0.020),

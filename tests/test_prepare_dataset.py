@@ -18,7 +18,8 @@ from mdcsd import prepare_dataset as room
 from mdcsd.config import PrepareDatasetConfig
 from mdcsd.errors import DataError, InputError, SettingError
 from mdcsd.prepare_dataset import prepare_dataset
-from mdcsd.records import decode_record, open_shards
+from mdcsd.records import decode_record
+from mdcsd.shard_set import open_shards
 from mdcsd.tfrecord import ShardReader
 from mdcsd.video import read_image
 

@@ -13,8 +13,8 @@ from mdcsd.records import (
     decode_record,
     encode_float_list,
     encode_record,
-    open_shards,
 )
+from mdcsd.shard_set import open_shards
 from mdcsd.tfrecord import ShardReader, decode_example, encode_example
 
 KEY = FrameKey("ffpp", "Deepfakes", "000_003", 1, 250)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 from safetensors.torch import save_file
@@ -74,7 +77,12 @@ def test_ffpp_c23(ffpp, tmp_path, capsys, request):
         assert [group["manipulation"] for group in row["groups"]] == names
         assert row["resampling"]["unit"] == "identities"
     assert len({row["checkpoint_id"] for row in rows}) == 6
+    five = rows[5]
+    assert five["confusion"]["video"]["columns"] == ["original", *names]
+    assert np.array(five["confusion"]["video"]["counts"]).sum(axis=1).tolist() == [2] * 5
+    assert 0 <= five["accuracy"]["video"]["low"] <= five["accuracy"]["video"]["value"]
     text = (output / "table.md").read_text()
+    assert "Classes: all four, five classes" in text and "Accuracy over 5 classes" in text
     for row in rows:
         assert row["row"] in text and row["checkpoint_id"] in text and row["command"] in text
     _check_commands_are_real(rows)
@@ -123,7 +131,8 @@ def test_ablation(ffpp, tmp_path):
     assert len(rows) == 10
     assert rows[0]["difference"] is None
     for row in rows[1:]:
-        assert row["difference"]["n_only_here"] == row["difference"]["n_only_there"] == 0
+        none = {"frame": 0, "video": 0}
+        assert row["difference"]["only_here"] == row["difference"]["only_there"] == none
         both = row["overall"]["frame_auc"]["value"], rows[0]["overall"]["frame_auc"]["value"]
         entry = row["difference"]["difference"]["frame_auc"]
         assert entry["value"] == pytest.approx(both[0] - both[1])
@@ -141,8 +150,6 @@ def test_dry_run_says_steps_sizes_and_an_estimate_and_does_nothing(ffpp, tmp_pat
 
 
 def test_what_is_missing_is_said(ffpp, celebdf, tmp_path):
-    from pathlib import Path
-
     with pytest.raises(InputError, match="cross needs celebdf2"):
         make_plan(Path("cross"), [], [("ffpp", ffpp)], tmp_path)
     with pytest.raises(SettingError, match="no protocol"):
@@ -153,8 +160,6 @@ def test_what_is_missing_is_said(ffpp, celebdf, tmp_path):
 
 
 def test_a_manipulation_that_was_not_downloaded_is_said_before_anything_runs(ffpp, tmp_path):
-    from pathlib import Path
-
     sets = ['protocol.manipulations=["Deepfakes", "FaceShifter"]']
     with pytest.raises(DataError, match=r"no videos of Face2Face, FaceShifter, FaceSwap"):
         make_plan(Path("ffpp_c23"), sets, [("ffpp", ffpp)], tmp_path)
@@ -169,3 +174,26 @@ def test_another_training_in_the_same_folder_is_refused(ffpp, tmp_path):
     with pytest.raises(SystemExit) as left:
         main(["reproduce", *base, *words([*sets, "train.learning_rate=1e-5"])])
     assert left.value.code == 2
+
+
+def test_another_selection_in_the_same_folder_is_no_old_table(celebdf, ffpp, tmp_path):
+    """Trap: the crops of videos that a later plan leaves out stay in the folder and the table."""
+    fewer = tmp_path / "Celeb-DF-v2"
+    shutil.copytree(celebdf, fewer)
+    output = tmp_path / "out"
+    sets = tiny(PRETRAINED, 'protocol.tests=["celebdf2"]', "protocol.rows=[{name='one'}]")
+    arguments = ("cross", "--data", f"ffpp={ffpp}", "--data", f"celebdf2={fewer}",
+                 "--output", str(output), *words(sets))  # fmt: skip
+    run(*arguments)
+    auc = table(output)[0]["overall"]["video_auc"]
+    assert (auc["n_real"], auc["n_fake"]) == (2, 2)
+    listed = fewer / "List_of_testing_videos.txt"
+    listed.write_text("\n".join(listed.read_text().splitlines()[:2]) + "\n")
+    run(*arguments)
+    auc = table(output)[0]["overall"]["video_auc"]
+    assert (auc["n_real"], auc["n_fake"]) == (1, 1)
+
+
+def test_a_data_set_is_given_once(ffpp, tmp_path):
+    with pytest.raises(InputError, match=r"--data ffpp=\.\.\. is given twice"):
+        make_plan(Path("ffpp_c23"), [], [("ffpp", ffpp), ("ffpp", tmp_path)], tmp_path / "out")

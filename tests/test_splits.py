@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import save_noise
 from mdcsd.crops import parse_source_ids
 from mdcsd.errors import DataError
 from mdcsd.nouns import CropEntry, VideoEntry, VideoKey
-from mdcsd.splits import assign_splits, check_no_leak, check_no_video_leak, split_videos
+from mdcsd.splits import (
+    assign_splits,
+    check_no_leak,
+    place_late,
+    read_split_crops,
+    split_videos,
+)
 
 
 def entry(video, split=None, manipulation="original"):
@@ -78,8 +86,14 @@ def test_a_leak_is_named():
         check_no_leak(entries)
 
 
-def test_names_used_anew_in_every_split_are_no_leak():
-    check_no_leak([entry("img", "train"), entry("img", "test")])
+def test_names_used_anew_in_every_folder_are_no_leak_but_pairs_are(tmp_path):
+    for split in ("train", "test"):
+        save_noise(tmp_path / "plain" / split / "original" / "img_0000.png", 0)
+    read_split_crops(tmp_path / "plain", 1.3, 0)
+    for split, name in (("train", "original/001"), ("test", "Deepfakes/001_002")):
+        save_noise(tmp_path / "pairs" / split / f"{name}_0000.png", 0)
+    with pytest.raises(DataError, match="source 001 stands in two splits"):
+        read_split_crops(tmp_path / "pairs", 1.3, 0)
 
 
 def test_too_few_videos_to_split_are_refused_with_advice():
@@ -98,7 +112,7 @@ def test_everybody_tied_to_everybody_splits_people():
     videos = [video(a, (a,)) for a in actors]
     videos += [video(f"{a}_{b}", (a, b)) for a in actors for b in actors if a != b]
     placed = split_videos(videos, seed=0)
-    check_no_video_leak(placed)
+    check_no_leak(placed)
     counts = Counter(each.split for each in placed if each.label == 0)
     assert counts == {"train": 22, "val": 3, "test": 3}
     assert all(
@@ -121,6 +135,44 @@ def test_what_shares_people_with_an_official_test_list_is_left_out():
 def test_a_person_in_two_splits_is_an_error():
     """Trap: the same source in train and test."""
     with pytest.raises(DataError, match="source 003 stands in two splits"):
-        check_no_video_leak(
-            [video("003", ("003",), "train"), video("000_003", ("000", "003"), "test")]
-        )
+        check_no_leak([video("003", ("003",), "train"), video("000_003", ("000", "003"), "test")])
+
+
+def test_a_leak_of_catalogued_crops_is_found_without_pairs():
+    """Trap: DFDC's fakes carry one id, their original's; two splits share it unnoticed."""
+    crops = [replace(entry(name, split), source_ids=("aaa",)) for name, split in
+             (("aaa", "train"), ("bbb", "test"))]  # fmt: skip
+    with pytest.raises(DataError, match="source aaa stands in two splits"):
+        check_no_leak(crops)
+    other = replace(crops[1], key=crops[1].key._replace(dataset="another"))
+    check_no_leak([crops[0], other])  # the same name in another data set is somebody else
+
+
+def late_ids(videos: list[VideoEntry], official: set[str] = frozenset()) -> list[str | None]:
+    late = [i for i, each in enumerate(videos) if each.split is None]
+    return [each.split for each in place_late(videos, late, set(official), seed=0)]
+
+
+def test_videos_that_come_later_join_their_people():
+    videos = [video("a1", ("a",), "train"), video("b1", ("b",), "test"), video("c1", ("c",), "val")]
+    late = [video("a2", ("a",)), video("a_b", ("a", "b")), video("b_new", ("b", "new")),
+            video("new", ("new",))]  # fmt: skip
+    assert late_ids([*videos, *late]) == ["train", None, "test", "test"]
+    assert late_ids([*videos, *late], {"a"}) == [None, None, "test", "test"]
+
+
+def test_new_people_are_drawn_each_by_themselves():
+    known = [video("a", ("a",), "train")]
+    new = [video(f"n{i}", (f"n{i}",)) for i in range(400)]
+    drawn = late_ids([*known, *new])
+    counts = Counter(drawn)
+    assert 290 <= counts["train"] <= 350 and counts["val"] > 15 and counts["test"] > 15
+    assert late_ids([*known, *new[200:]]) == drawn[200:]  # whoever else comes
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))
+def test_late_videos_never_leak(pairs):
+    kept = [video(f"k{i}", (str(i),), ("train", "val", "test")[i % 3]) for i in range(5)]
+    late = [video(f"l{i}", tuple(map(str, dict.fromkeys(pair)))) for i, pair in enumerate(pairs)]
+    placed = place_late([*kept, *late], range(5, 5 + len(late)), set(), seed=1)
+    check_no_leak([*kept, *placed])

@@ -20,10 +20,11 @@ from mdcsd.errors import DataError, InputError, SettingError
 from mdcsd.inference import sample_losses
 from mdcsd.loader import FaceDataset, cut_batches, iter_batches
 from mdcsd.network import build_network
-from mdcsd.prepare_dataset import dataset_folder, prepare_dataset
+from mdcsd.prepare_dataset import prepare_dataset
 from mdcsd.preprocess import PreprocessSpec
 from mdcsd.recipe import load_settings
 from mdcsd.runs import RunFolder
+from mdcsd.split_writer import dataset_folder
 from mdcsd.training import Hooks, fit_standardise, regularisation, train
 from mdcsd.training_setup import setup
 

@@ -23,7 +23,7 @@ def test_from_clips_to_verdicts(demo):
 
 def test_the_judged_clips_were_not_trained_on(demo):
     from mdcsd.loader import Classes, FaceDataset
-    from mdcsd.records import open_shards
+    from mdcsd.shard_set import open_shards
 
     result, folder, _ = demo
     spec = load_checkpoint(result.checkpoint).preprocess

@@ -26,7 +26,7 @@ from mdcsd.metrics import (
     summed_figures,
 )
 from mdcsd.nouns import FloatArray, IntArray
-from mdcsd.records import open_shards
+from mdcsd.shard_set import open_shards
 
 _LOG_TEMPERATURES = (-3.0, 3.0)
 

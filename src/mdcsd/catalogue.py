@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from mdcsd import storage
-from mdcsd.errors import DataError, InternalError
+from mdcsd.errors import DataError, InternalError, nearest
 from mdcsd.nouns import SPLITS, VideoEntry, VideoKey
 
 CATALOGUE_NAME = "catalogue.csv"
@@ -82,6 +82,16 @@ def add_to_catalogue(path: Path, entries: Iterable[VideoEntry]) -> None:
     known = {video_name(entry): entry for entry in (read_catalogue(path) if path.exists() else ())}
     known |= {video_name(entry): entry for entry in entries}
     write_catalogue(path, [known[name] for name in sorted(known)])
+
+
+def check_manipulations(source: str, wanted: Iterable[str], there: Collection[str]) -> None:
+    """Refuse the name of a manipulation that there is not.
+
+    Raises: DataError naming the nearest one.
+    """
+    for name in wanted:
+        if name not in there:
+            raise DataError(f"{source}: no manipulation {name}.{nearest(name, there)}")
 
 
 def video_name(entry: VideoEntry) -> str:

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from mdcsd.bootstrap import Entry, mean_entry
 from mdcsd.config import Pool
+from mdcsd.evaluation_report import Rules, Units, number_units, origins_of
 from mdcsd.inference import Measured
 from mdcsd.judging_nouns import Predictions
 from mdcsd.metrics import auc, confusion, equal_error_rate, pool_predictions
@@ -20,22 +22,24 @@ from mdcsd.nouns import FloatArray, IntArray, VideoKey
 
 
 def class_figures(
-    measured: Measured, predictions: Predictions, class_names: tuple[str, ...], pool: Pool
+    measured: Measured, predictions: Predictions, class_names: tuple[str, ...], rules: Rules
 ) -> dict[str, Any]:
     """Measure answers class by class.
 
-    Returns: plain data: `loss` and `accuracy` by level (None without labels), `classes` and
+    Returns: plain data: `loss` (None without labels) and `accuracy`, an entry with its
+        interval, by level, `classes` and
         `confusion` by level.
     """
     frames = _Rows(
         [origin.class_name for origin in measured.origins],
         measured.label.numpy(), measured.score, measured.probabilities(),
+        [key.video for key in predictions.keys],
     )  # fmt: skip
-    levels = {"frame": frames, "video": _pool_rows(frames, predictions, class_names, pool)}
-    overall = {level: rows.figures() for level, rows in levels.items()}
+    levels = {"frame": frames, "video": _pool_rows(frames, predictions, class_names, rules.pool)}
+    units = number_units(origins_of(predictions))
     return {
-        "loss": {level: figures["loss"] for level, figures in overall.items()},
-        "accuracy": {level: figures["accuracy"] for level, figures in overall.items()},
+        "loss": {level: rows.figures()["loss"] for level, rows in levels.items()},
+        "accuracy": {level: rows.accuracy(units, rules) for level, rows in levels.items()},
         "classes": {level: _per_class(rows) for level, rows in levels.items()},
         "confusion": {level: _confusion(rows, class_names) for level, rows in levels.items()},
     }
@@ -45,13 +49,15 @@ def class_figures(
 class _Rows:
     """Faces, or judged videos: what they are and what the network says of each.
 
-    `target` int64 (N,) index of the network's class, -1 unknown; `probability` (N, K).
+    `target` int64 (N,) index of the network's class, -1 unknown; `probability` (N, K);
+    `videos` which video each is of.
     """
 
     names: list[str]
     target: IntArray
     score: FloatArray
     probability: FloatArray
+    videos: list[VideoKey]
 
     @property
     def predicted(self) -> IntArray:
@@ -61,7 +67,18 @@ class _Rows:
     def of(self, chosen: IntArray) -> _Rows:
         """Some of the rows, by index."""
         names = [self.names[i] for i in chosen]
-        return _Rows(names, self.target[chosen], self.score[chosen], self.probability[chosen])
+        videos = [self.videos[i] for i in chosen]
+        return _Rows(
+            names, self.target[chosen], self.score[chosen], self.probability[chosen], videos
+        )
+
+    def accuracy(self, units: Units, rules: Rules) -> Entry:
+        """Share of rows given their own class, with its interval."""
+        known = self.of(np.flatnonzero(self.target >= 0))
+        hit = (known.predicted == known.target).astype(np.float64)
+        unit = np.array([units.number[video] for video in known.videos], np.int64)
+        label = np.minimum(known.target, 1)
+        return mean_entry(hit, label, unit, units.count, rules.draws, rules.seed)
 
     def figures(self) -> dict[str, float | None]:
         """Loss (cross-entropy of the network's classes, nats), accuracy, AUC, EER."""
@@ -94,7 +111,8 @@ def _pool_rows(
     tossed = np.full(len(class_names), 0.5 / (len(class_names) - 1))
     tossed[0] = 0.5
     names, targets, scores, probabilities = [], [], [], []
-    for video, (label, score) in pool_predictions(predictions, pool).items():
+    pooled = pool_predictions(predictions, pool)
+    for video, (label, score) in pooled.items():
         rows = members[video]
         if rows:
             first = max(rows, key=lambda row: frames.target[row])
@@ -108,7 +126,7 @@ def _pool_rows(
         mean = frames.probability[rows].mean(axis=0) if rows else tossed
         two = np.array([1.0 - scores[-1], scores[-1]])
         probabilities.append(two if len(class_names) == 2 else mean)
-    return _Rows(names, np.array(targets), np.array(scores), np.stack(probabilities))
+    return _Rows(names, np.array(targets), np.array(scores), np.stack(probabilities), list(pooled))
 
 
 def _per_class(rows: _Rows) -> list[dict[str, Any]]:

@@ -119,6 +119,8 @@ class PrepareDatasetConfig:
     """Crop scale of images that no faces.csv describes."""
     shard_mb: int = 256
     """Largest size of one .tfrecords file, MB."""
+    catalogue: str | None = None
+    """Take only the videos of this catalogue.csv out of DIRECTORY, with its splits."""
     seed: int = 0
     """Seed of the 80/10/10 split and of the order of records."""
     workers: int = 0

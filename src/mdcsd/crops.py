@@ -85,21 +85,26 @@ def read_crop_folder(directory: Path, crop_scale: float) -> list[CropEntry]:
     return entries
 
 
-def read_catalogued_crops(path: Path) -> CropSet:
+def read_catalogued_crops(path: Path, catalogue: Path | None = None) -> CropSet:
     """Catalogue the crops of a folder that process_frames made from a catalogue.csv, or the
     crops that a catalogue.csv itself names.
 
     Only the people under the mask of a manipulated video are of its class; the others are
     real (see `masks.tracks_under_mask`). A video without a crop is in `unjudged`.
 
-    Raises: DataError if a crop belongs to no video of the catalogue.
+    Args:
+        path: the folder, or the catalogue.
+        catalogue: takes the place of the folder's own; crops of other videos are left out.
+
+    Raises: DataError if a crop belongs to no video of the folder's own catalogue.
     """
     if path.is_file():
         videos = [video for video in read_catalogue(path) if video.crop_scale is not None]
         entries = [crop for video in videos for crop in _crops_in(video)]
     else:
-        videos = [video for video in read_catalogue(path / CATALOGUE_NAME)]
-        entries = _cut_crops(path, {video_name(video): video for video in videos})
+        videos = read_catalogue(catalogue or path / CATALOGUE_NAME)
+        named = {video_name(video): video for video in videos}
+        entries = _cut_crops(path, named, leave_out=catalogue is not None)
     if not entries:
         raise InputError(f"{path}: no crop of a video of the catalogue. Run process_frames.py.")
     there = {(entry.key, entry.compression) for entry in entries}
@@ -117,18 +122,26 @@ def read_catalogued_crops(path: Path) -> CropSet:
     return CropSet(numbered, unjudged)
 
 
-def _cut_crops(directory: Path, videos: dict[str, VideoEntry]) -> list[CropEntry]:
-    """Crops by the rows of faces.csv; those of videos in no split are left out."""
+def _cut_crops(directory: Path, videos: dict[str, VideoEntry], leave_out: bool) -> list[CropEntry]:
+    """Crops by the rows of faces.csv; those of videos in no split are left out.
+
+    Those of videos in no catalogue are left out too, or refused.
+    """
     crops_of: dict[str, list[CropEntry]] = defaultdict(list)
     for name, row in _read_faces_csv(directory).items():
         video = videos.get(row["video"])
+        if video is None and leave_out:
+            continue
         if video is None:
             raise DataError(
                 f"{directory / name}: its video {row['video']} is not in {CATALOGUE_NAME}. Cut "
                 "each catalogue into a folder of its own."
             )
         if video.split:
-            crop = _from_row(_of_video(video, directory / name), row)
+            try:
+                crop = _from_row(_of_video(video, directory / name), row)
+            except (KeyError, ValueError) as error:
+                raise DataError(f"{directory / 'faces.csv'}: {name}: {error}.") from None
             kept = replace(crop, key=video.key, source_ids=video.source_ids)
             crops_of[row["video"]].append(kept)
     return [
@@ -260,6 +273,7 @@ def _from_row(entry: CropEntry, row: dict[str, str]) -> CropEntry:
         confidence=float(row["confidence"]),
         crop_scale=float(row["crop_scale"]),
         mask_share=float(row["mask_share"]) if row.get("mask_share") else None,
+        frames_sampled=int(row.get("frames_sampled") or 0),
     )
 
 
@@ -275,6 +289,8 @@ def _read_faces_csv(directory: Path) -> dict[str, dict[str, str]]:
 
 
 def _complete_rows(path: Path, table: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+    if "video" not in (table.fieldnames or ()):
+        raise KeyError("video")
     for row in table:
         if None in row.values():
             raise DataError(

@@ -1,7 +1,8 @@
 """Data sets as downloaded -> a catalogue with splits, and what is missing from it.
 
 An official split is taken as it is; what it leaves open is split by source ids, and that
-split is written beside the data, so that it stays the same when videos come or go.
+split is written beside the data, so that it stays the same when videos come or go; those that
+come later join the split of the people in them.
 """
 
 from __future__ import annotations
@@ -18,19 +19,21 @@ from mdcsd.catalogue import read_catalogue
 from mdcsd.errors import DataError, InputError
 from mdcsd.nouns import SPLITS, VideoEntry
 from mdcsd.sources import Scan, read_dataset
-from mdcsd.splits import check_no_video_leak, split_videos
+from mdcsd.splits import check_no_leak, place_late, split_videos
 
 
 @dataclass(frozen=True)
 class Scanned:
     """A data set with every video's split: `split_rule` says in words where they come from,
-    `split_path` where the drawn ones are kept, None if nothing was drawn or could be written.
+    `split_path` where the drawn ones are kept, None if nothing was drawn or could be written;
+    then `is_split_lost` tells which.
     """
 
     scan: Scan
     entries: tuple[VideoEntry, ...]
     split_rule: str
     split_path: Path | None
+    is_split_lost: bool = False
 
     @property
     def n_left_out(self) -> int:
@@ -50,27 +53,41 @@ def scan_dataset(name: str, root: Path, seed: int) -> Scanned:
         chosen = tuple(e for e in read_catalogue(root) if e.key.dataset == name)
         if not chosen:
             raise InputError(f"{root}: no video of {name} in this catalogue.")
-        check_no_video_leak(chosen)
+        check_no_leak(chosen)
         return Scanned(Scan(name, root, chosen, None, (), ()), chosen, "the catalogue", None)
     scan = read_dataset(name, root)
-    entries, drawn_path = list(scan.entries), None
     rule = scan.official_split or ""
-    if any(entry.split is None for entry in entries):
-        # Named after the data set: FaceForensics++ and DFD share a root.
-        split_path = (root if root.is_dir() else root.parent) / f"mdcsd_split_{name}.csv"
-        kept = _read_split(split_path)
-        entries = [e if e.split else replace(e, split=kept.get(_id(e))) for e in entries]
-        if not kept:
-            entries = split_videos(entries, seed)
-            drawn_path = _write_split(split_path, scan.entries, entries)
-        else:
-            drawn_path = split_path
-        drawn = "by source ids, 80/10/10, " + (
-            f"as {split_path.name} keeps it" if kept else f"seed {seed}"
-        )
-        rule = f"{rule}; the rest {drawn}" if rule else drawn
-    check_no_video_leak(entries)
-    return Scanned(scan, tuple(entries), rule, drawn_path)
+    if all(entry.split for entry in scan.entries):
+        check_no_leak(scan.entries)
+        return Scanned(scan, scan.entries, rule, None)
+    # Named after the data set: FaceForensics++ and DFD share a root.
+    path = (root if root.is_dir() else root.parent) / f"mdcsd_split_{name}.csv"
+    entries, drawn, is_new = _draw(scan.entries, _read_split(path), seed)
+    check_no_leak(entries)
+    kept = _write_split(path, scan.entries, entries) if is_new else path
+    rule = f"{rule}; the rest {drawn}" if rule else drawn
+    return Scanned(scan, tuple(entries), rule, kept, is_split_lost=kept is None)
+
+
+def _draw(
+    entries: Sequence[VideoEntry], kept: dict[str, str | None], seed: int
+) -> tuple[list[VideoEntry], str, bool]:
+    """Split what no official list places: as kept, and what came since then by the seed.
+
+    Returns: the entries, how in words, and whether there is something new to keep.
+    """
+    by_ids = "by source ids, 80/10/10, "
+    if not kept:
+        return split_videos(entries, seed), f"{by_ids}seed {seed}", True
+    placed = [e if e.split else replace(e, split=kept.get(_id(e))) for e in entries]
+    late = [i for i, e in enumerate(entries) if not e.split and _id(e) not in kept]
+    official = {source for e in entries if e.split for source in e.source_ids}
+    for i, entry in zip(late, place_late(placed, late, official, seed), strict=True):
+        placed[i] = entry
+    words = f"{by_ids}as kept"
+    if late:
+        words += f", {len(late)} video(s) that came later by the same rule, seed {seed}"
+    return placed, words, bool(late)
 
 
 def select(
@@ -80,6 +97,8 @@ def select(
     compression: str | None = None,
 ) -> list[VideoEntry]:
     """The videos of a split ("all": of every split and of none), manipulation and compression.
+
+    A data set that states no compression has one only, and is taken whole.
 
     Returns: entries; where several compressions of a video are left, its id begins with the
         compression, so that no two rows have one key.
@@ -92,7 +111,7 @@ def select(
         for entry in entries
         if split in ("all", entry.split)
         and (not manipulations or entry.label == 0 or entry.key.manipulation in manipulations)
-        and compression in (None, entry.compression)
+        and (compression is None or entry.compression in ("", compression))
     ]
     if not chosen:
         there = Counter((e.key.dataset, e.compression, e.split or "no split") for e in entries)
@@ -135,8 +154,11 @@ def _id(entry: VideoEntry) -> str:
 def _read_split(path: Path) -> dict[str, str | None]:
     if not path.is_file():
         return {}
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+    except (UnicodeDecodeError, csv.Error):
+        rows = []
     if not rows or rows[0] != ["video", "split"]:
         raise DataError(f"{path}: not a split that mdcsd wrote. Remove it to draw one anew.")
     if any(len(row) != 2 or row[1] not in ("", *SPLITS) for row in rows[1:]):

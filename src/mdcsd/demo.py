@@ -25,11 +25,12 @@ from mdcsd.faces import FaceFinder, resize
 from mdcsd.judging_config import TestConfig
 from mdcsd.judging_nouns import Verdict
 from mdcsd.nouns import RgbArray
-from mdcsd.prepare_dataset import dataset_folder, prepare_dataset
+from mdcsd.prepare_dataset import prepare_dataset
 from mdcsd.process_frames import process_frames
 from mdcsd.recipe import load_settings
 from mdcsd.runs import new_run_path
 from mdcsd.settings import Settings
+from mdcsd.split_writer import dataset_folder
 from mdcsd.training import Hooks, train
 from mdcsd.video import decode_png, encode_png, write_video
 

@@ -8,9 +8,7 @@ classes told apart. Frame level: every face by itself. Video level: faces pooled
 
 from __future__ import annotations
 
-import random
-from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +17,20 @@ import numpy as np
 from mdcsd import storage
 from mdcsd.checkpoint import Checkpoint, load_checkpoint
 from mdcsd.class_figures import class_figures
-from mdcsd.datasets import scan_dataset, select
+from mdcsd.comparison import compare
+from mdcsd.data_scores import DataScores, join_scores, open_data, score_data
 from mdcsd.detector import Detector
 from mdcsd.errors import DataError, InputError
-from mdcsd.evaluation_report import (
-    Report,
-    Rules,
-    build_report,
-    compare,
-    overall_figures,
-    uncalibrated,
-)
-from mdcsd.inference import Measured, measure_shards
+from mdcsd.evaluation_report import Report, Rules, build_report, overall_figures, uncalibrated
+from mdcsd.inference import measure_shards
 from mdcsd.judging_config import EvaluateConfig, TestConfig
-from mdcsd.judging_nouns import Predictions, UnjudgedVideo
+from mdcsd.judging_nouns import Predictions
 from mdcsd.metrics import map_features
-from mdcsd.nouns import FloatArray, IntArray, Origin, Progress, VideoEntry
-from mdcsd.perturb import SUITE, Perturbation, parse_recode
-from mdcsd.predictions import join_predictions, read_csv, to_csv
-from mdcsd.records import INDEX_NAME, keep_manipulations, open_shards
+from mdcsd.nouns import Progress
+from mdcsd.perturb import SUITE, parse_recode
+from mdcsd.predictions import choose_compression, choose_manipulations, read_csv, to_csv
 from mdcsd.runs import environment
-from mdcsd.sources import parse_data_argument
-from mdcsd.video_scores import score_videos
+from mdcsd.shard_set import keep_manipulations, open_shards
 
 _TSNE_FACES = 2000
 _MIN_TSNE_FACES = 10
@@ -64,18 +54,6 @@ class Evaluation:
         return table, report
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """Scores of one data set, or several: see `video_scores.VideoScores`."""
-
-    predictions: Predictions
-    perturbed: dict[Perturbation, Predictions]
-    features: FloatArray
-    feature_names: tuple[str, ...]
-    warnings: tuple[str, ...]
-    n_unread: int = 0
-
-
 def run_test(config: TestConfig) -> Evaluation:
     """Measure a checkpoint on records; nothing is written.
 
@@ -96,7 +74,7 @@ def run_test(config: TestConfig) -> Evaluation:
         **build_report(predictions, rules),
         **_signature(checkpoint, f"{config.model} on {shards.name}"),
         "dataset": shards.name,
-        **class_figures(measured, predictions, checkpoint.class_names, config.pool),
+        **class_figures(measured, predictions, checkpoint.class_names, rules),
     }
     return Evaluation(report, predictions)
 
@@ -118,25 +96,26 @@ def evaluate(config: EvaluateConfig, progress: Progress = lambda *_: None) -> Ev
     Raises: InputError, DataError if files, names and settings do not fit together.
     """
     if config.predictions:
-        predictions = _chosen_rows(read_csv(Path(config.predictions)), config)
+        predictions = _read_table(config.predictions, config)
         rules = _rules(None, config.threshold, config.pool, config.draws, config.seed)
-        judged = _Judged(predictions, {}, np.empty((0, 0)), (), ())
+        judged = DataScores(predictions, {}, np.empty((0, 0)), (), ())
         return _finish(config, judged, rules, None, f"scores in {Path(config.predictions).name}")
     if not config.weights or not config.data:
         raise InputError(
             "expected --weights CHECKPOINT and --data NAME=ROOT, or --predictions predictions.csv."
         )
+    opened = open_data(config)
     detector = Detector(config.weights, config.device)
     recode = parse_recode(config.recode) if config.recode else None
-    parts = [_judge(detector, text, config, recode, progress) for text in config.data]
+    parts = [score_data(detector, each, config, recode, progress) for each in opened]
     rules = _rules(detector.checkpoint, config.threshold, config.pool, config.draws, config.seed)
     source = f"{Path(config.weights).name} on {', '.join(config.data)}"
-    return _finish(config, _join(parts), rules, detector.checkpoint, source)
+    return _finish(config, join_scores(parts), rules, detector.checkpoint, source)
 
 
 def _finish(
     config: EvaluateConfig,
-    judged: _Judged,
+    judged: DataScores,
     rules: Rules,
     checkpoint: Checkpoint | None,
     source: str,
@@ -144,7 +123,6 @@ def _finish(
     """Measure what was judged, and say how it came about."""
     recode = parse_recode(config.recode) if config.recode else None
     temperature = checkpoint.calibration.temperature if checkpoint else 1.0
-    against = Path(config.against) if config.against else None
     report = {
         **build_report(judged.predictions, rules),
         **_signature(checkpoint, source),
@@ -158,116 +136,23 @@ def _finish(
             "overall": overall_figures(judged.perturbed[recode], rules),
         },
         "robustness": _robustness(judged, rules) if config.robustness else None,
-        "against": compare(
-            judged.predictions, _chosen_rows(read_csv(against), config), against.name, rules
-        )
-        if against
-        else None,
+        "against": _against(judged.predictions, config, rules),
         "tsne": _plane(judged, config.seed) if config.tsne else None,
         "warnings": list(judged.warnings),
     }
     return Evaluation(report, judged.predictions, judged.n_unread)
 
 
-def _judge(
-    detector: Detector,
-    text: str,
-    config: EvaluateConfig,
-    recode: Perturbation | None,
-    progress: Progress,
-) -> _Judged:
-    """Judge one NAME=ROOT."""
-    name, root = parse_data_argument(text)
-    if (root / INDEX_NAME).is_file() or root.suffix == ".tfrecords":
-        if recode or config.robustness:
-            raise InputError(f"{root}: --recode and --robustness need videos, not records.")
-        return _judge_records(detector.checkpoint, name, root, config)
-    scanned = scan_dataset(name, root, 0)  # the seed of the draws must not move the split
-    entries = select(scanned.entries, config.split, config.manipulations, config.compression)
-    chosen = _limit(entries, config.limit, config.seed)
-    versions = (*([recode] if recode else []), *(SUITE if config.robustness else ()))
-    scores = score_videos(detector, chosen, config.frames, versions, config.seed, progress)
-    return _Judged(
-        predictions=scores.predictions,
-        perturbed=scores.perturbed,
-        features=scores.features,
-        feature_names=scores.feature_names,
-        warnings=(*scores.unread, *scanned.scan.missing),
-        n_unread=len(scores.unread),
-    )
+def _read_table(path: str, config: EvaluateConfig) -> Predictions:
+    table = choose_manipulations(read_csv(Path(path)), config.manipulations)
+    return choose_compression(table, config.compression)
 
 
-def _judge_records(
-    checkpoint: Checkpoint, name: str, root: Path, config: EvaluateConfig
-) -> _Judged:
-    shards = keep_manipulations(open_shards(root), config.manipulations)
-    measured = measure_shards(
-        checkpoint, shards, config.device, config.batch_size, with_features=config.tsne
-    )
-    first, names = _one_face_a_video(measured) if config.tsne else (np.empty(0, int), ())
-    features = np.empty((0, 0)) if measured.features is None else measured.features.numpy()
-    predictions = _chosen_rows(measured.predictions(shards.unjudged), config)
-    warnings: tuple[str, ...] = ()
-    if shards.split not in (None, config.split) and config.split != "all":
-        warnings = (f"{root}: records of split {shards.split}, judged as they are",)
-    return _Judged(predictions, {}, features[first], names, warnings)
-
-
-def _one_face_a_video(measured: Measured) -> tuple[IntArray, tuple[str, ...]]:
-    first: dict[Any, int] = {}
-    for index, origin in enumerate(measured.origins):
-        first.setdefault(origin.key.video, index)
-    rows = np.array(list(first.values()), np.int64)
-    origins = [measured.origins[i] for i in rows]
-    return rows, tuple(f"{origin.key.dataset} {origin.class_name}" for origin in origins)
-
-
-def _chosen_rows(predictions: Predictions, config: EvaluateConfig) -> Predictions:
-    """The rows of the wanted manipulations and compression; real ones always stay."""
-
-    def wanted(of: Origin | UnjudgedVideo, label: int) -> bool:
-        # The real people of an unwanted fake make no real video: the video's key decides.
-        is_real = label == 0 and of.class_name == of.key.manipulation
-        of_kind = not config.manipulations or is_real or of.key.manipulation in config.manipulations
-        return of_kind and config.compression in (None, of.compression)
-
-    labels = predictions.label.tolist()
-    rows = enumerate(zip(predictions.origins, labels, strict=True))
-    kept = [i for i, (origin, label) in rows if wanted(origin, label)]
-    unjudged = tuple(video for video in predictions.unjudged if wanted(video, video.label))
-    if not kept and not unjudged:
-        raise DataError("no row of the manipulations and compression asked for.")
-    return replace(predictions.rows(np.array(kept, np.int64)), unjudged=unjudged)
-
-
-def _limit(entries: list[VideoEntry], limit: int | None, seed: int) -> list[VideoEntry]:
-    """Draw at most `limit` videos of each class; the order stays."""
-    if limit is None:
-        return entries
-    by_class: dict[str, list[VideoEntry]] = defaultdict(list)
-    for entry in entries:
-        by_class[entry.key.manipulation].append(entry)
-    drawn = {
-        (entry.key, entry.compression)
-        for name, some in sorted(by_class.items())
-        for entry in random.Random(f"{seed} {name}").sample(some, min(limit, len(some)))
-    }
-    return [entry for entry in entries if (entry.key, entry.compression) in drawn]
-
-
-def _join(parts: list[_Judged]) -> _Judged:
-    if len(parts) == 1:
-        return parts[0]
-    versions = parts[0].perturbed
-    features = [part.features for part in parts if len(part.features)]
-    return _Judged(
-        predictions=join_predictions([part.predictions for part in parts]),
-        perturbed={v: join_predictions([part.perturbed[v] for part in parts]) for v in versions},
-        features=np.concatenate(features) if features else np.empty((0, 0)),
-        feature_names=tuple(name for part in parts for name in part.feature_names),
-        warnings=tuple(text for part in parts for text in part.warnings),
-        n_unread=sum(part.n_unread for part in parts),
-    )
+def _against(here: Predictions, config: EvaluateConfig, rules: Rules) -> Report | None:
+    if config.against is None:
+        return None
+    there = _read_table(config.against, config)
+    return compare(here, there, Path(config.against).name, rules, config.against_threshold)
 
 
 def _rules(
@@ -282,7 +167,7 @@ def _rules(
     return Rules(pool, threshold, source, draws, seed)
 
 
-def _robustness(judged: _Judged, rules: Rules) -> list[dict[str, Any]]:
+def _robustness(judged: DataScores, rules: Rules) -> list[dict[str, Any]]:
     rows = []
     for version in SUITE:
         overall = overall_figures(judged.perturbed[version], rules)
@@ -297,7 +182,7 @@ def _robustness(judged: _Judged, rules: Rules) -> list[dict[str, Any]]:
     return rows
 
 
-def _plane(judged: _Judged, seed: int) -> dict[str, Any] | None:
+def _plane(judged: DataScores, seed: int) -> dict[str, Any] | None:
     """One face a video on a plane; None where there are too few."""
     n_faces = len(judged.features)
     if n_faces < _MIN_TSNE_FACES:

@@ -12,20 +12,26 @@ Undefined is null with its reason, never .5.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mdcsd.bootstrap import Entry, Table, intervals, paired_differences
+from mdcsd.bootstrap import Entry, Table, intervals
 from mdcsd.config import Pool
-from mdcsd.errors import DataError
 from mdcsd.judging_nouns import Predictions, UnjudgedVideo
-from mdcsd.metrics import N_BINS, Ranking, describe_pooling, min_track_frames, pool_predictions
-from mdcsd.nouns import ORIGINAL, FloatArray, IntArray, Origin, VideoKey
+from mdcsd.metrics import (
+    N_BINS,
+    Ranking,
+    describe_pooling,
+    frames_sampled,
+    min_track_frames,
+    pool_predictions,
+)
+from mdcsd.nouns import ORIGINAL, FloatArray, FrameKey, IntArray, Origin, VideoKey
 
-REPORT_SCHEMA = 2
+REPORT_SCHEMA = 3
 UNJUDGED_SCORE = 0.5  # what a video without a score weighs where a number is needed
 _ROC_POINTS = 200
 _HISTOGRAM_BINS = 20
@@ -45,34 +51,45 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class _Level:
-    """All labelled rows of one level, and what they can be grouped by."""
+class Level:
+    """All labelled rows of one level, and what they can be grouped by.
 
-    dataset: list[str]
+    `keys` identify them, faces in frames or videos; `videos` are the videos they are of.
+    """
+
+    keys: list[FrameKey] | list[VideoKey]
+    videos: list[VideoKey]
     manipulation: list[str]
     compression: list[str]
     label: IntArray
     score: FloatArray
-    unit: IntArray
 
-    def table(self, chosen: IntArray | None = None) -> Table:
-        """All rows, or some by index."""
-        if chosen is None:
-            return Table(self.label, self.score, self.unit)
-        return Table(self.label[chosen], self.score[chosen], self.unit[chosen])
+    def table(self, units: Units, chosen: IntArray | None = None) -> Table:
+        """All rows, or some by index, each with the number of what it is resampled with."""
+        rows = np.arange(len(self.label)) if chosen is None else chosen
+        unit = np.array([units.number[self.videos[row]] for row in rows], np.int64)
+        return Table(self.label[rows], self.score[rows], unit)
+
+
+@dataclass(frozen=True)
+class Units:
+    """What is resampled: the number of each video's unit, identities or the videos themselves."""
+
+    number: dict[VideoKey, int]
+    count: int
+    are_identities: bool
 
 
 def build_report(predictions: Predictions, rules: Rules) -> Report:
     """Measure predictions: the part of report.json that needs nothing but scores and labels."""
-    levels, n_units, by_identity = _levels(predictions, rules.pool)
+    levels, units = levels_of(predictions, rules.pool), number_units(origins_of(predictions))
     groups = _groups(levels)
     tables = {
-        (level, i): rows.table(_members(rows, group))
+        f"{level} {i}": rows.table(units, _members(rows, group))
         for level, rows in levels.items()
         for i, group in enumerate([None, *groups])
     }
-    named = {f"{level} {i}": table for (level, i), table in tables.items()}
-    found = intervals(named, n_units, rules.draws, rules.seed, rules.threshold)
+    found = intervals(tables, units.count, rules.draws, rules.seed, rules.threshold)
 
     def metrics(i: int) -> dict[str, Entry]:
         return {
@@ -92,8 +109,8 @@ def build_report(predictions: Predictions, rules: Rules) -> Report:
         "n_videos_multi_face": _count_multi_face(predictions),
         "frames_per_video": _frames_per_video(predictions),
         "resampling": {
-            "unit": "identities" if by_identity else "videos",
-            "n_units": n_units,
+            "unit": "identities" if units.are_identities else "videos",
+            "n_units": units.count,
             "draws": rules.draws,
             "seed": rules.seed,
         },
@@ -108,51 +125,16 @@ def build_report(predictions: Predictions, rules: Rules) -> Report:
 
 def overall_figures(predictions: Predictions, rules: Rules) -> dict[str, Entry]:
     """The report's `overall` alone."""
-    levels, n_units, _ = _levels(predictions, rules.pool)
-    tables = {level: rows.table() for level, rows in levels.items()}
-    found = intervals(tables, n_units, rules.draws, rules.seed, rules.threshold)
+    units = number_units(origins_of(predictions))
+    tables = {
+        level: rows.table(units) for level, rows in levels_of(predictions, rules.pool).items()
+    }
+    found = intervals(tables, units.count, rules.draws, rules.seed, rules.threshold)
     return {
         f"{level}_{name}": entry
         for level, entries in found.items()
         for name, entry in entries.items()
     }
-
-
-def compare(here: Predictions, there: Predictions, name: str, rules: Rules) -> Report:
-    """Figures of one run minus those of another, on what both judged.
-
-    Frames are paired by their key, videos by theirs; draws are of the same units.
-
-    Raises: DataError if nothing is common, or labels contradict each other.
-    """
-    place = {key: i for i, key in enumerate(there.keys)}
-    common = [(i, place[key]) for i, key in enumerate(here.keys) if key in place]
-    if not common:
-        raise DataError(
-            f"{name}: no face in common (dataset, manipulation, video_id, frame, track)"
-        )
-    first, second = (np.array(side, np.int64) for side in zip(*common, strict=True))
-    if (here.label[first] != there.label[second]).any():
-        raise DataError(f"{name}: labels contradict those of this run. Compare the same data.")
-    ours = here.rows(first)
-    theirs = Predictions(ours.origins, ours.label, there.score[second])  # the same units
-    levels, n_units, _ = _levels(ours, rules.pool)
-    others, _, _ = _levels(theirs, rules.pool)
-    return {
-        "name": name,
-        "n_common_frames": len(common),
-        "n_only_here": len(here.score) - len(common),
-        "n_only_there": len(there.score) - len(common),
-        "difference": {
-            f"{level}_{figure}": entry
-            for level, entries in paired_differences(
-                {level: rows.table() for level, rows in levels.items()},
-                {level: rows.table() for level, rows in others.items()},
-                n_units, rules.draws, rules.seed, rules.threshold,
-            ).items()
-            for figure, entry in entries.items()
-        },
-    }  # fmt: skip
 
 
 def uncalibrated(predictions: Predictions, temperature: float, rules: Rules) -> Report:
@@ -165,55 +147,65 @@ def uncalibrated(predictions: Predictions, temperature: float, rules: Rules) -> 
     return {"temperature": temperature, **figures}
 
 
-def _levels(predictions: Predictions, pool: Pool) -> tuple[dict[str, _Level], int, bool]:
-    """Rows by frame and by video, the number of units, and whether units are identities."""
+def origins_of(predictions: Predictions) -> dict[VideoKey, Origin | UnjudgedVideo]:
+    """What each video is: of the class of its manipulated people, if some of them are."""
     origin_of: dict[VideoKey, Origin | UnjudgedVideo] = {}
-    # A video is of the class of its manipulated people, if some of them are.
     for row in np.argsort(-predictions.label, kind="stable"):
         origin_of.setdefault(predictions.origins[row].key.video, predictions.origins[row])
     for unjudged in predictions.unjudged:
         origin_of.setdefault(unjudged.key, unjudged)
+    return origin_of
+
+
+def number_units(origin_of: Mapping[VideoKey, Origin | UnjudgedVideo]) -> Units:
+    """Number what is resampled: identities where every video's is known, else videos."""
     by_identity = all(known.identity for known in origin_of.values())
     numbers: dict[tuple[str, ...], int] = {}
-    unit_of = {}
+    number_of = {}
     for key, known in origin_of.items():
         unit = (key.dataset, known.identity) if by_identity else tuple(key)
-        unit_of[key] = numbers.setdefault(unit, len(numbers))
-    pooled = pool_predictions(predictions, pool)
+        number_of[key] = numbers.setdefault(unit, len(numbers))
+    return Units(number_of, len(numbers), by_identity)
+
+
+def levels_of(predictions: Predictions, pool: Pool) -> dict[str, Level]:
+    """Labelled rows by frame and by video; a video without a score weighs as .5."""
+    origin_of, pooled = origins_of(predictions), pool_predictions(predictions, pool)
     frames = _level(
-        ((origin, origin.key.video) for origin in predictions.origins),
-        predictions.label, predictions.score, unit_of,
+        predictions.keys, [key.video for key in predictions.keys], predictions.origins,
+        predictions.label, predictions.score,
     )  # fmt: skip
     videos = _level(
-        ((origin_of[key], key) for key in pooled),
+        list(pooled), list(pooled), [origin_of[key] for key in pooled],
         np.array([label for label, _ in pooled.values()], np.int64),
         np.array([UNJUDGED_SCORE if s is None else s for _, s in pooled.values()], np.float64),
-        unit_of,
-    )
-    return {"frame": frames, "video": videos}, len(numbers), by_identity
+    )  # fmt: skip
+    return {"frame": frames, "video": videos}
 
 
 def _level(
-    origins: Iterable[tuple[Origin | UnjudgedVideo, VideoKey]],
+    keys: Sequence[Any],
+    videos: Sequence[VideoKey],
+    origins: Sequence[Origin | UnjudgedVideo],
     label: IntArray,
     score: FloatArray,
-    unit_of: dict[VideoKey, int],
-) -> _Level:
+) -> Level:
     """Rows with a label; those without one cannot be measured."""
-    rows = [row for row, each in zip(origins, label, strict=True) if each >= 0]
-    known = label >= 0
-    return _Level(
-        dataset=[key.dataset for _, key in rows],
-        manipulation=[origin.class_name if origin.class_name != "real" else ORIGINAL
-                      for origin, _ in rows],
-        compression=[origin.compression for origin, _ in rows],
+    known = np.flatnonzero(label >= 0).tolist()
+    kept = [origins[i] for i in known]
+    return Level(
+        keys=[keys[i] for i in known],
+        videos=[videos[i] for i in known],
+        manipulation=[
+            ORIGINAL if origin.class_name == "real" else origin.class_name for origin in kept
+        ],
+        compression=[origin.compression for origin in kept],
         label=label[known],
         score=score[known],
-        unit=np.array([unit_of[key] for _, key in rows], np.int64),
-    )  # fmt: skip
+    )
 
 
-def _groups(levels: dict[str, _Level]) -> list[dict[str, str | None]]:
+def _groups(levels: dict[str, Level]) -> list[dict[str, str | None]]:
     """Data sets, their compressions, and their manipulations, where there are several.
 
     A group of a manipulation holds its videos and the real ones of the same data set and
@@ -221,7 +213,7 @@ def _groups(levels: dict[str, _Level]) -> list[dict[str, str | None]]:
     """
     videos = levels["video"]
     seen = sorted(
-        set(zip(videos.dataset, videos.compression, videos.manipulation,
+        set(zip([key.dataset for key in videos.videos], videos.compression, videos.manipulation,
                 videos.label.tolist(), strict=True))
     )  # fmt: skip
     datasets = sorted({row[0] for row in seen})
@@ -242,11 +234,11 @@ def _group(dataset: str, manipulation: str | None, compression: str | None) -> d
     return {"dataset": dataset, "manipulation": manipulation, "compression": compression}
 
 
-def _members(rows: _Level, group: dict[str, str | None] | None) -> IntArray | None:
+def _members(rows: Level, group: dict[str, str | None] | None) -> IntArray | None:
     """Indices of a group's rows; None for all."""
     if group is None:
         return None
-    chosen = np.array(rows.dataset) == group["dataset"]
+    chosen = np.array([key.dataset == group["dataset"] for key in rows.videos], bool)
     if group["compression"] is not None:
         chosen &= np.array(rows.compression) == group["compression"]
     if group["manipulation"] is not None:
@@ -254,7 +246,7 @@ def _members(rows: _Level, group: dict[str, str | None] | None) -> IntArray | No
     return np.flatnonzero(chosen)
 
 
-def _curves(rows: _Level) -> dict[str, Any] | None:
+def _curves(rows: Level) -> dict[str, Any] | None:
     """Data of the plots; None where a class is missing."""
     curve = Ranking(rows.label, rows.score).curve()
     if curve is None:
@@ -263,7 +255,9 @@ def _curves(rows: _Level) -> dict[str, Any] | None:
     bins = np.minimum((rows.score * N_BINS).astype(int), N_BINS - 1)
     filled = np.unique(bins)
     edges = np.linspace(0.0, 1.0, _HISTOGRAM_BINS + 1)
-    names = np.array([f"{d} {m}" for d, m in zip(rows.dataset, rows.manipulation, strict=True)])
+    names = np.array(
+        [f"{key.dataset} {name}" for key, name in zip(rows.videos, rows.manipulation, strict=True)]
+    )
     return {
         "roc": {
             "fpr": (curve.false_alarms[kept] / curve.false_alarms[-1]).tolist(),
@@ -297,15 +291,14 @@ def _frames_per_video(predictions: Predictions) -> dict[str, float] | None:
 def _count_multi_face(predictions: Predictions) -> int:
     """Manipulated videos with several people, each called manipulated: no mask told them apart."""
     tracks: dict[VideoKey, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    frames: dict[VideoKey, set[int]] = defaultdict(set)
+    sampled = frames_sampled(predictions)
     partly_real = set()
     for key, label in zip(predictions.keys, predictions.label.tolist(), strict=True):
         tracks[key.video][key.track_id] += 1
-        frames[key.video].add(key.frame_index)
         if label != 1:
             partly_real.add(key.video)
     return sum(
-        sum(n >= min_track_frames(len(frames[video])) for n in counts.values()) > 1
+        sum(n >= min_track_frames(sampled[video]) for n in counts.values()) > 1
         for video, counts in tracks.items()
         if video not in partly_real
     )

@@ -5,7 +5,7 @@ Training's validation, `test` and `detect` all come through here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,22 +21,24 @@ from mdcsd.errors import DataError, InputError
 from mdcsd.judging_nouns import Predictions, UnjudgedVideo
 from mdcsd.loader import Classes, FaceDataset, cut_batches, iter_batches
 from mdcsd.network import Network, to_score
-from mdcsd.nouns import Batch, FloatArray, IntArray, Origin
-from mdcsd.records import ShardSet
+from mdcsd.nouns import Batch, FloatArray, IntArray, Origin, VideoKey
+from mdcsd.shard_set import ShardSet
 
 
 @dataclass(frozen=True)
 class Measured:
     """A network's answers on a data set: logits (N, K) and class indices (N,), on the CPU.
 
-    `label` is -1 where it is unknown. `features` float32 (N, D) are what the last layer saw,
-    None unless asked for. `temperature` divides the logits before they become scores.
+    `label` is -1 where it is unknown. `features` float32 (V, D) are what the last layer saw of
+    the first face of each of V videos, None unless asked for; `feature_rows` int64 (V,) says
+    which faces these are. `temperature` divides the logits before they become scores.
     """
 
     origins: list[Origin]
     label: torch.Tensor
     logits: torch.Tensor
-    features: torch.Tensor | None = None
+    features: FloatArray | None = None
+    feature_rows: IntArray | None = None
     temperature: float = 1.0
 
     @property
@@ -70,25 +72,45 @@ class Measured:
 
 @torch.no_grad()
 def measure(
-    network: Network, batches: Iterable[Batch], rank: Rank, with_features: bool = False
+    network: Network, batches: Iterable[Batch], rank: Rank, collect: _Features | None = None
 ) -> Measured:
     """Run a network over batches and collect its answers from all processes.
+
+    Args:
+        collect: keeps features, of this process alone.
 
     Raises: DataError if an answer is not a number.
     """
     network.eval()
-    answers: list[tuple[Origin, int, list[float], list[float]]] = []
+    answers: list[tuple[Origin, int, list[float]]] = []
     for batch in batches:
         image, _ = to_device(batch, rank.device)
         with autocast(rank.device):
             features = network.features(image)
             logits = network.head(features).float().cpu()
         check_finite(logits)
-        seen = features.float().cpu().tolist() if with_features else [[]] * len(logits)
-        answers += zip(batch.origins, batch.label.tolist(), logits.tolist(), seen, strict=True)
-    origins, label, rows, all_seen = zip(*distributed.gather(answers, rank), strict=True)
-    found = torch.tensor(all_seen) if with_features else None
-    return Measured(list(origins), torch.tensor(label), torch.tensor(rows), found)
+        if collect is not None:
+            collect.add(batch.origins, features, len(answers))
+        answers += zip(batch.origins, batch.label.tolist(), logits.tolist(), strict=True)
+    origins, label, rows = zip(*distributed.gather(answers, rank), strict=True)
+    return Measured(list(origins), torch.tensor(label), torch.tensor(rows))
+
+
+class _Features:
+    """Keeps the features of the first face of each video: all faces' would fill the memory."""
+
+    def __init__(self) -> None:
+        self._first: dict[VideoKey, tuple[int, FloatArray]] = {}
+
+    def add(self, origins: Sequence[Origin], features: torch.Tensor, n_before: int) -> None:
+        """Look through a batch (B, D) that comes behind `n_before` faces."""
+        for i, origin in enumerate(origins):
+            if origin.key.video not in self._first:
+                self._first[origin.key.video] = n_before + i, features[i].float().cpu().numpy()
+
+    def lay_into(self, measured: Measured) -> Measured:
+        rows, features = zip(*self._first.values(), strict=True)
+        return replace(measured, features=np.stack(features), feature_rows=np.array(rows))
 
 
 def check_finite(logits: torch.Tensor) -> None:
@@ -118,8 +140,10 @@ def measure_shards(
     network.to(memory_format=torch.channels_last)
     data = FaceDataset(shards, checkpoint.preprocess, match_classes(checkpoint, shards))
     batches = cut_batches(range(len(data)), batch_size, 1)
-    measured = measure(network, iter_batches(data, batches, 0, workers), rank, with_features)
-    return replace(measured, temperature=checkpoint.calibration.temperature)
+    collect = _Features() if with_features else None
+    measured = measure(network, iter_batches(data, batches, 0, workers), rank, collect)
+    measured = replace(measured, temperature=checkpoint.calibration.temperature)
+    return collect.lay_into(measured) if collect else measured
 
 
 def match_classes(checkpoint: Checkpoint, shards: ShardSet) -> Classes:

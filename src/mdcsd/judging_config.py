@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from mdcsd.config import Device, Pool, check, check_counts, check_image_size
@@ -79,7 +79,9 @@ class EvaluateConfig:
     predictions: str | None = None
     """Table of scores of any detector instead of weights and data."""
     against: str | None = None
-    """Second table, to compare with, row by row."""
+    """Second table, to compare with, face by face and video by video."""
+    against_threshold: float | None = None
+    """Score from which the detector of that table calls a face manipulated."""
     split: Literal["train", "val", "test", "all"] = "test"
     """Which videos of a data set to judge."""
     manipulations: tuple[str, ...] = ()
@@ -102,6 +104,8 @@ class EvaluateConfig:
     """Bootstrap draws for the intervals; 0 gives none."""
     seed: int = 0
     """Seed of the draws, of `limit` and of noise."""
+    split_seed: int = 0
+    """Seed of a data set's split where it has none and none is kept; that of the training."""
     tsne: bool = True
     """Map features to a plane; needs weights."""
     output: str | None = None
@@ -118,15 +122,32 @@ class EvaluateConfig:
         check(self.frames >= 1, f"--frames {self.frames}: expected 1 or more.")
         check(self.draws >= 0, f"--draws {self.draws}: expected 0 or more.")
         check(self.limit is None or self.limit >= 1, "--limit: expected 1 or more.")
+        for name in ("threshold", "against_threshold"):
+            value = getattr(self, name)
+            flag = "--" + name.replace("_", "-")
+            check(value is None or 0 <= value <= 1, f"{flag} {value}: expected 0 to 1.")
         check(
-            self.threshold is None or 0 <= self.threshold <= 1,
-            f"--threshold {self.threshold}: expected 0 to 1.",
+            self.against_threshold is None or self.against is not None,
+            "--against-threshold is read with --against only. Give the table as well.",
         )
         check(self.batch_size >= 1, f"--batch_size {self.batch_size}: expected 1 or more.")
-        check_counts(self.seed, 0)
+        check_counts(min(self.seed, self.split_seed), 0)
+        if self.predictions:
+            self.refuse_unread("a table", "split", "split_seed", "frames", "limit", "batch_size",
+                               "device", "tsne")  # fmt: skip
         for name in ("recode", "robustness"):
             needed = bool(self.weights) or not getattr(self, name)
             check(needed, f"--{name} needs videos. Give --weights and --data.")
+
+    def refuse_unread(self, source: str, *names: str) -> None:
+        """Refuse settings that mean nothing for a kind of source, unless at their default."""
+        default = {each.name: each.default for each in fields(self)}
+        for name in names:
+            value = getattr(self, name)
+            check(
+                value == default[name],
+                f"evaluate.{name} = {value} is not read with {source}. Leave it away.",
+            )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from mdcsd.errors import DataError, RecordError
 from mdcsd.nouns import Batch, IntArray, Origin
 from mdcsd.preprocess import PreprocessSpec, to_tensor
-from mdcsd.records import FaceRecord, ShardSet, decode_record, read_class_name
+from mdcsd.records import FaceRecord, decode_record
+from mdcsd.shard_set import ShardSet
 from mdcsd.tfrecord import ShardReader
 
 Sample = tuple[torch.Tensor, int, Origin]
@@ -46,7 +47,7 @@ class FaceDataset(Dataset[Sample]):
         self._classes = classes
         self._readers = [ShardReader(path) for path in shards.shards]
         self._ends = np.cumsum([len(reader) for reader in self._readers])
-        self._kept = self._select() if shards.dropped else np.arange(int(self._ends[-1]))
+        self._kept = shards.kept(int(self._ends[-1]))
 
     def __len__(self) -> int:
         """Count the samples."""
@@ -60,7 +61,9 @@ class FaceDataset(Dataset[Sample]):
         except DataError as error:
             raise DataError(f"{self._shards.path}: {error}") from None
         identity = record.source_ids[0] if record.source_ids else ""
-        origin = Origin(record.key, record.class_name, record.compression, identity)
+        origin = Origin(
+            record.key, record.class_name, record.compression, identity, record.frames_sampled
+        )
         return image, self._classes.of_name[record.class_name], origin
 
     def record(self, index: int) -> FaceRecord:
@@ -72,18 +75,9 @@ class FaceDataset(Dataset[Sample]):
             raise RecordError(f"{self._shards.path}: {error}") from None
 
     def labels(self) -> IntArray:
-        """Every sample's class index; reads the whole data set once."""
-        of_name = self._classes.of_name
-        return np.array([of_name[self._class_name(int(n))] for n in self._kept], np.int64)
-
-    def _select(self) -> IntArray:
-        """Numbers of the records whose class is not dropped."""
-        dropped = self._shards.dropped
-        numbers = range(int(self._ends[-1]))
-        return np.array([n for n in numbers if self._class_name(n) not in dropped], np.int64)
-
-    def _class_name(self, number: int) -> str:
-        return read_class_name(self._read(number), self._shards.facts)
+        """Every sample's class index."""
+        of_name, kinds = self._classes.of_name, self._shards.kind_of
+        return np.array([of_name[kinds[number].class_name] for number in self._kept], np.int64)
 
     def _read(self, number: int) -> bytes:
         shard = int(np.searchsorted(self._ends, number, side="right"))

@@ -265,12 +265,12 @@ def pool_predictions(
 ) -> dict[VideoKey, tuple[int, float | None]]:
     """Pool rows by video, identified by (dataset, manipulation, video_id) and nothing less.
 
-    The frames of a video that have a row count as those sampled. A video is manipulated if
-    one of its faces is.
+    A video is manipulated if one of its faces is.
 
     Returns: (label, score) a video; score None where nobody was seen in enough frames, and
         for the videos without any row.
     """
+    sampled = frames_sampled(predictions)
     tracks: dict[VideoKey, dict[int, list[tuple[int, float]]]] = defaultdict(
         lambda: defaultdict(list)
     )
@@ -283,11 +283,21 @@ def pool_predictions(
         label_of[video] = max(label_of.get(video, -1), label)
     pooled: dict[VideoKey, tuple[int, float | None]] = {}
     for video, faces in tracks.items():
-        n_sampled = len({index for rows in faces.values() for index, _ in rows})
-        pooled[video] = (label_of[video], pool_video(faces, n_sampled, pool))
+        pooled[video] = (label_of[video], pool_video(faces, sampled[video], pool))
     for missed in predictions.unjudged:
         pooled.setdefault(missed.key, (missed.label, None))
     return pooled
+
+
+def frames_sampled(predictions: Predictions) -> dict[VideoKey, int]:
+    """How many frames of each video were looked at: as its rows say, else those with a row."""
+    judged: dict[VideoKey, set[int]] = defaultdict(set)
+    said: dict[VideoKey, int] = defaultdict(int)
+    for origin in predictions.origins:
+        video = origin.key.video
+        judged[video].add(origin.key.frame_index)
+        said[video] = max(said[video], origin.frames_sampled)
+    return {video: max(said[video], len(frames)) for video, frames in judged.items()}
 
 
 def map_features(features: FloatArray, seed: int) -> FloatArray:

@@ -173,6 +173,8 @@ class CropEntry:
     `source_ids` are the people or original videos in it: one id never stands in two splits.
     `crop_scale` None and `box_xyxy_px` None mean that no faces.csv said. `mask_share` is the
     share of the box that the data set's mask marks as manipulated, None without a mask.
+    `frames_sampled` counts the frames of the video that were searched for faces, 0 where it is
+    not known.
     """
 
     path: Path
@@ -189,6 +191,7 @@ class CropEntry:
     crop_scale: float | None = None
     compression: str = ""
     mask_share: float | None = None
+    frames_sampled: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a label below 0."""
@@ -216,12 +219,15 @@ class Origin(NamedTuple):
     `class_name` is the data's own, which a network of two classes does not tell apart;
     `identity` the person or original video that intervals are resampled by, the first of its
     source ids. Both compression and identity are empty where they are not known.
+    `frames_sampled` counts the frames of its video that were looked at, with and without a
+    face; 0 where it is not known.
     """
 
     key: FrameKey
     class_name: str
     compression: str = ""
     identity: str = ""
+    frames_sampled: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,20 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from mdcsd.catalogue import check_manipulations
 from mdcsd.errors import DataError, InputError
 from mdcsd.judging_nouns import Predictions, UnjudgedVideo
 from mdcsd.nouns import ORIGINAL, FrameKey, Origin, VideoKey
 
 PREDICTION_COLUMNS = (
     "dataset", "manipulation", "video_id", "frame_index", "track_id", "label", "class_name",
-    "score", "compression", "identity",
+    "score", "compression", "identity", "frames_sampled",
 )  # fmt: skip
 _REQUIRED = (*PREDICTION_COLUMNS[:6], "score")
 
@@ -34,12 +37,12 @@ def to_csv(predictions: Predictions) -> str:
         key = origin.key
         table.writerow(
             (*key.video, key.frame_index, key.track_id, _label_text(label), origin.class_name,
-             repr(score), origin.compression, origin.identity)
+             repr(score), origin.compression, origin.identity, origin.frames_sampled or "")
         )  # fmt: skip
     for video in predictions.unjudged:
         table.writerow(
             (*video.key, "", "", _label_text(video.label), video.class_name, "",
-             video.compression, video.identity)
+             video.compression, video.identity, "")
         )  # fmt: skip
     return text.getvalue()
 
@@ -47,13 +50,14 @@ def to_csv(predictions: Predictions) -> str:
 def read_csv(path: Path) -> Predictions:
     """Read a table of scores, ours or any detector's.
 
-    Columns class_name, compression and identity may be missing.
+    Columns class_name, compression, identity and frames_sampled may be missing.
 
     Raises: InputError if the file is not there; DataError naming the line, if a column is
         missing, a row is told twice, or a score is no number in 0..1.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file. Expected a table of scores (predictions.csv).")
+        what = "a folder" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: {what}. Expected a table of scores (predictions.csv).")
     origins: list[Origin] = []
     labels: list[int] = []
     scores: list[float] = []
@@ -85,6 +89,46 @@ def read_csv(path: Path) -> Predictions:
     return Predictions(tuple(origins), np.array(labels, np.int64), np.array(scores), unjudged)
 
 
+def choose_manipulations(predictions: Predictions, wanted: tuple[str, ...]) -> Predictions:
+    """The rows of some manipulations, and of real videos. None named: all.
+
+    Raises: DataError if there is no such manipulation.
+    """
+    if not wanted:
+        return predictions
+    there = {key.manipulation for key in predictions.keys}
+    there |= {video.key.manipulation for video in predictions.unjudged}
+    check_manipulations("the table", wanted, there)
+    # The real people of an unwanted fake make no real video: the video's key decides.
+    return _choose(
+        predictions,
+        lambda of, label: (
+            of.key.manipulation in wanted or (label == 0 and of.class_name == of.key.manipulation)
+        ),
+    )
+
+
+def choose_compression(predictions: Predictions, wanted: str | None) -> Predictions:
+    """The rows of one compression; None: all.
+
+    Raises: DataError if there is nothing of it.
+    """
+    if wanted is None:
+        return predictions
+    return _choose(predictions, lambda of, _: of.compression == wanted)
+
+
+def _choose(
+    predictions: Predictions, is_wanted: Callable[[Origin | UnjudgedVideo, int], bool]
+) -> Predictions:
+    rows = enumerate(zip(predictions.origins, predictions.label.tolist(), strict=True))
+    kept = [i for i, (origin, label) in rows if is_wanted(origin, label)]
+    unjudged = tuple(video for video in predictions.unjudged if is_wanted(video, video.label))
+    if not kept and not unjudged:
+        raise DataError("no row of the manipulations and compression asked for.")
+    return replace(predictions.rows(np.array(kept, np.int64)), unjudged=unjudged)
+
+
 def join_predictions(parts: list[Predictions]) -> Predictions:
     """Lay tables of several data sets one after the other.
 
@@ -104,10 +148,12 @@ def join_predictions(parts: list[Predictions]) -> Predictions:
 def _check_columns(path: Path, found: object) -> None:
     columns = tuple(found) if isinstance(found, (list, tuple)) else ()
     missing = [name for name in _REQUIRED if name not in columns]
+    if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
+        raise DataError(f"{path}: its columns are not separated by commas. Save it with commas.")
     if missing:
         raise DataError(
             f"{path}: column(s) {', '.join(missing)} missing. Expected {', '.join(_REQUIRED)}; "
-            "class_name, compression and identity are optional."
+            "class_name, compression, identity and frames_sampled are optional."
         )
 
 
@@ -126,8 +172,9 @@ def _read_row(row: dict[str, str]) -> tuple[Origin, int, float | None]:
         _whole(row, "frame_index") if score is not None else -1,
     )
     class_name = row.get("class_name") or manipulation
-    origin = Origin(key, class_name, row.get("compression", ""), row.get("identity", ""))
-    return origin, label, score
+    sampled = _whole(row, "frames_sampled") if row.get("frames_sampled") else 0
+    compression, identity = row.get("compression", ""), row.get("identity", "")
+    return Origin(key, class_name, compression, identity, sampled), label, score
 
 
 def _read_label(text: str) -> int:

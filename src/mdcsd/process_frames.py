@@ -37,17 +37,18 @@ from mdcsd.face_crops import iter_crops
 from mdcsd.nouns import FaceCrop, Progress, VideoEntry
 from mdcsd.video import VIDEO_SUFFIXES, encode_png, find_media
 
-FACES_CSV_COLUMNS = (
+_ROW_COLUMNS = (
     "path", "video", "frame", "time_s", "x0", "y0", "x1", "y1", "confidence", "track", "crop_scale",
     "mask_share",
 )  # fmt: skip
+FACES_CSV_COLUMNS = (*_ROW_COLUMNS, "frames_sampled")
 
 _JOURNAL = ".process_frames"
 
 
 @dataclass(frozen=True)
 class VideoResult:
-    """What became of one video: rows as in faces.csv, or the error that ended it."""
+    """What became of one video: the rows of its crops, or the error that ended it."""
 
     video: str
     fingerprint: dict[str, Any]
@@ -82,10 +83,15 @@ class _Job:
         return self.output / _JOURNAL / "videos" / f"{self.video}.json"
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells this video from another one of the same name."""
+        """What tells this video, and its mask, from others of the same name."""
         stat = self.path.stat()
-        source = str(self.path.resolve())
-        return {"source": source, "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        mask = self.mask_path.stat() if self.mask_path else None
+        return {
+            "source": str(self.path.resolve()),
+            "bytes": stat.st_size,
+            "mtime_ns": stat.st_mtime_ns,
+            "mask": [mask.st_size, mask.st_mtime_ns] if mask else None,
+        }
 
     def old_crops(self) -> list[Path]:
         """Crops of this video on disk, whoever left them."""
@@ -191,19 +197,19 @@ def _keep_to_one_setting(output: Path, config: ProcessFramesConfig) -> None:
 
 def _finished(job: _Job) -> VideoResult | None:
     """The result of an earlier run on the same video, if its crops are still there."""
-    if not job.journal().is_file() or not job.path.exists():
+    needed = (job.journal(), job.path, *([job.mask_path] if job.mask_path else []))
+    if not all(path.exists() for path in needed):
         return None
     result = _read_result(job.journal())
     now, before = job.fingerprint(), result.fingerprint
-    same_content = all(before.get(key) == now[key] for key in ("bytes", "mtime_ns"))
+    same_content = all(before.get(key) == now[key] for key in ("bytes", "mtime_ns", "mask"))
     if not same_content and before.get("source") != now["source"]:
         raise InputError(
             f"{job.path}: {job.output} holds crops of another video of this name "
             f"({before.get('source')}). Rename one, or give another --output_path."
         )
     whole = all(
-        len(row) == len(FACES_CSV_COLUMNS) and (job.output / row[0]).is_file()
-        for row in result.rows
+        len(row) == len(_ROW_COLUMNS) and (job.output / row[0]).is_file() for row in result.rows
     )
     return result if same_content and whole else None
 
@@ -271,7 +277,8 @@ def _process_video(job: _Job) -> VideoResult:
 
 def _one_line(path: Path, error: Exception) -> str:
     if isinstance(error, OSError):
-        return f"{path}: cannot be read ({error.strerror or error}). Check the path."
+        name = error.filename or path
+        return f"{name}: cannot be read ({error.strerror or error}). Check the path."
     return str(error)
 
 
@@ -301,5 +308,5 @@ def _to_csv(results: list[VideoResult]) -> str:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(FACES_CSV_COLUMNS)
     for result in results:
-        table.writerows(result.rows)
+        table.writerows((*row, result.n_frames) for row in result.rows)
     return text.getvalue()

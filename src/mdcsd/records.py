@@ -1,31 +1,24 @@
-"""Face crops as records: what a data set on disk holds, and what its index.json says.
+"""Face crops as records: the bytes of one, and back.
 
 One record = one encoded crop or its coefficients, and all that is known of its video.
 """
 
 from __future__ import annotations
 
-import hashlib
 import zlib
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from mdcsd import storage
 from mdcsd.config import Representation
-from mdcsd.errors import DataError, RecordError, nearest
-from mdcsd.judging_nouns import UnjudgedVideo
-from mdcsd.nouns import BoxXyxy, FrameKey, VideoKey
-from mdcsd.tfrecord import FeatureValue, ShardReader, decode_example, encode_example
+from mdcsd.errors import RecordError
+from mdcsd.nouns import BoxXyxy, FrameKey
+from mdcsd.tfrecord import FeatureValue, decode_example, encode_example
 from mdcsd.video import decode_png, encode_png
 
 FORMAT_VERSION = 1
-INDEX_NAME = "index.json"
-
 
 PixelArray = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
@@ -36,6 +29,8 @@ class FaceRecord:
 
     `image` uint8 (H, W, C) for `raw`, C 1 (luma) or 3 (RGB); float32 (H, W, C) coefficients
     for the DCT representations. `label` 0 is real. `box_xyxy_px` None: not known.
+    `frames_sampled` counts the frames of its video that were looked at, with and without a
+    face; 0: not known.
     """
 
     image: PixelArray
@@ -49,6 +44,17 @@ class FaceRecord:
     box_xyxy_px: BoxXyxy | None = None
     confidence: float = 1.0
     crop_scale: float = 1.0
+    frames_sampled: int = 0
+
+
+class Kind(NamedTuple):
+    """What a record is of: its video's manipulation, and its face's class.
+
+    They differ for the real people of a manipulated video.
+    """
+
+    manipulation: str
+    class_name: str
 
 
 @dataclass(frozen=True)
@@ -58,36 +64,6 @@ class FloatListFacts:
     representation: Representation = "raw"
     crop_scale: float = 1.3
     class_names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ShardSet:
-    """A data set on disk: what its index.json says, or a scan of a single file.
-
-    `counts` holds the number of records of each class of `class_names`; `shape` is (H, W, C)
-    of every image, None where they differ. `fingerprint` changes with the records' bytes.
-    `unjudged` are videos of the set in which no face was found; `split` is None where nothing
-    says. `dropped` classes are left out when it is read, see `keep_manipulations`.
-    """
-
-    path: Path
-    name: str
-    shards: tuple[Path, ...]
-    class_names: tuple[str, ...]
-    counts: tuple[int, ...]
-    representation: Representation
-    channels: int
-    crop_scale: float
-    shape: tuple[int, int, int] | None
-    fingerprint: str
-    unjudged: tuple[UnjudgedVideo, ...] = ()
-    split: str | None = None
-    dropped: frozenset[str] = frozenset()
-
-    @property
-    def facts(self) -> FloatListFacts:
-        """What float_list records of this set do not say."""
-        return FloatListFacts(self.representation, self.crop_scale, self.class_names)
 
 
 def encode_record(record: FaceRecord) -> bytes:
@@ -113,6 +89,7 @@ def encode_record(record: FaceRecord) -> bytes:
         "time_s": np.array([record.time_s], np.float32),
         "confidence": np.array([record.confidence], np.float32),
         "crop_scale": np.array([record.crop_scale], np.float32),
+        "frames_sampled": np.array([record.frames_sampled], np.int64),
         "format_version": np.array([FORMAT_VERSION], np.int64),
     }
     if record.box_xyxy_px is not None:
@@ -164,44 +141,20 @@ def decode_record(content: bytes, number: int, facts: FloatListFacts | None = No
         ) from None
 
 
-def open_shards(path: Path) -> ShardSet:
-    """Open a data-set folder (by its index.json) or a single .tfrecords file (by reading it).
-
-    Raises: DataError if it is neither, or unfinished, or made by a later version.
-    """
-    if path.is_dir():
-        return _from_index(path)
-    if not path.exists():
-        raise DataError(f"{path}: no such data set. Expected a *_tf folder or a .tfrecords file.")
-    return _from_scan(path)
-
-
-def keep_manipulations(shards: ShardSet, kept: tuple[str, ...]) -> ShardSet:
-    """Leave out every manipulation but some; the real faces stay. None named: all stay.
-
-    Raises: DataError naming those that there are, if one is unknown.
-    """
-    if not kept:
-        return shards
-    fakes = shards.class_names[1:]
-    for name in kept:
-        if name not in fakes:
-            raise DataError(f"{shards.path}: no manipulation {name}.{nearest(name, fakes)}")
-    dropped = frozenset(fakes) - set(kept)
-    counts = tuple(
-        0 if name in dropped else count
-        for name, count in zip(shards.class_names, shards.counts, strict=True)
-    )
-    unjudged = tuple(video for video in shards.unjudged if video.class_name not in dropped)
-    return replace(shards, counts=counts, unjudged=unjudged, dropped=dropped)
-
-
-def read_class_name(content: bytes, facts: FloatListFacts) -> str:
-    """Read a record's class without decoding its picture."""
+def read_kind(content: bytes, facts: FloatListFacts) -> Kind:
+    """Read what a record is of without decoding its picture."""
     features = decode_example(content)
     if "class_name" in features:
-        return cast(bytes, features["class_name"][0]).decode()
-    label = int(features["label"][0])
+        manipulation, name = (
+            cast(bytes, features[each][0]).decode() for each in ("manipulation", "class_name")
+        )
+        return Kind(manipulation, name)
+    name = _old_class(int(features["label"][0]), facts)
+    return Kind(name, name)
+
+
+def _old_class(label: int, facts: FloatListFacts) -> str:
+    """Class of a float_list record, by number where nothing names it."""
     return facts.class_names[label] if label < len(facts.class_names) else str(label)
 
 
@@ -240,6 +193,7 @@ def _our_record(features: dict[str, Any], shape: tuple[int, ...], label: int) ->
         box_xyxy_px=None if box is None else cast(BoxXyxy, tuple(float(edge) for edge in box)),
         confidence=float(features["confidence"][0]),
         crop_scale=round(float(features["crop_scale"][0]), 6),
+        frames_sampled=int(features.get("frames_sampled", (0,))[0]),
     )
 
 
@@ -249,95 +203,6 @@ def _old_record(
     image = np.asarray(values, np.float32).reshape(shape)
     if facts.representation == "raw":
         image = image.round().clip(0, 255).astype(np.uint8)
-    names = facts.class_names
-    name = names[label] if label < len(names) else str(label)
+    name = _old_class(label, facts)
     key = FrameKey("float_list", name, f"record {number}", 0, 0)
     return FaceRecord(image, facts.representation, key, label, name, crop_scale=facts.crop_scale)
-
-
-def _from_index(folder: Path) -> ShardSet:
-    index_path = folder / INDEX_NAME
-    if not index_path.is_file():
-        raise DataError(
-            f"{folder}: no {INDEX_NAME}: not a data set, or an unfinished one. Run "
-            "prepare_dataset.py, and pass the *_tf folder that it prints."
-        )
-    index = storage.read_json(index_path)
-    try:
-        return _described(folder, index)
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{index_path}: lacks {error}. Run prepare_dataset.py again.") from None
-
-
-def _described(folder: Path, index: dict[str, Any]) -> ShardSet:
-    if index["format_version"] > FORMAT_VERSION:
-        raise DataError(f"{folder}: format version {index['format_version']}. Update mdcsd.")
-    for path in broken_shards(folder, index):
-        raise DataError(f"{path}: missing, or of another size than indexed. Copy it again.")
-    return ShardSet(
-        path=folder,
-        name=folder.name,
-        shards=tuple(folder / shard["name"] for shard in index["shards"]),
-        class_names=tuple(index["class_names"]),
-        counts=tuple(index["counts"][name] for name in index["class_names"]),
-        representation=index["representation"],
-        channels=index["channels"],
-        crop_scale=index["crop_scale"],
-        shape=None if index["shape"] is None else cast(Any, tuple(index["shape"])),
-        fingerprint=_digest(shard["sha256"] for shard in index["shards"]),
-        split=index.get("split"),
-        unjudged=tuple(
-            UnjudgedVideo(**{**video, "key": VideoKey(*video["key"])})
-            for video in index.get("unjudged", ())
-        ),
-    )
-
-
-def broken_shards(folder: Path, index: dict[str, Any]) -> list[Path]:
-    """List the shards of an index that are missing or of another size than it says."""
-    sizes = {folder / shard["name"]: shard["bytes"] for shard in index["shards"]}
-    return [p for p, size in sizes.items() if not p.is_file() or p.stat().st_size != size]
-
-
-def _from_scan(path: Path) -> ShardSet:
-    """Describe a single file; a float_list file is described by the name of its folder."""
-    reader = ShardReader(path)
-    facts = FloatListFacts(representation_of(path))
-    names: dict[int, str] = {}
-    tally: dict[int, int] = {}
-    shapes, scales = set(), set()
-    record: FaceRecord | None = None
-    for number in range(len(reader)):
-        record = decode_record(reader.read(number), number, facts)
-        names[record.label] = record.class_name
-        tally[record.label] = tally.get(record.label, 0) + 1
-        shapes.add(cast(tuple[int, int, int], record.image.shape))
-        scales.add(record.crop_scale)
-    if record is None or len({shape[2] for shape in shapes}) != 1 or len(scales) != 1:
-        raise DataError(f"{path}: records of unlike channels or crop scales. Prepare it again.")
-    labels = range(max(names) + 1)
-    return ShardSet(
-        path=path,
-        name=path.resolve().parent.name if path.stem.startswith("data") else path.stem,
-        shards=(path,),
-        class_names=tuple(names.get(label, str(label)) for label in labels),
-        counts=tuple(tally.get(label, 0) for label in labels),
-        representation=record.representation,
-        channels=record.image.shape[2],
-        crop_scale=record.crop_scale,
-        shape=shapes.pop() if len(shapes) == 1 else None,
-        fingerprint=_digest([storage.sha256_of(path)]),
-    )
-
-
-def _digest(parts: Iterable[str]) -> str:
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
-
-
-def representation_of(path: Path) -> Representation:
-    """Read the representation off a data set's folder name, as the paper's repository names it."""
-    folder = path.parent.name if path.suffix else path.name
-    for known in ("dct_log_scaled", "dct", "raw"):
-        if f"_{known}_" in folder:
-            return known
-    return "raw"

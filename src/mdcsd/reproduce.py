@@ -18,18 +18,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mdcsd.catalogue import read_catalogue, write_catalogue
+from mdcsd.comparison import compare
 from mdcsd.config import PrepareDatasetConfig
 from mdcsd.datasets import scan_dataset, select
 from mdcsd.errors import DataError, InputError, SettingError
 from mdcsd.evaluation import Evaluation, run_test
-from mdcsd.evaluation_report import Report, Rules, compare
+from mdcsd.evaluation_report import Report, Rules
 from mdcsd.judging_config import RowConfig, TestConfig
 from mdcsd.nouns import VideoEntry
-from mdcsd.prepare_dataset import dataset_folder, prepare_dataset
+from mdcsd.prepare_dataset import prepare_dataset
 from mdcsd.process_frames import process_frames
 from mdcsd.recipe import load_settings
 from mdcsd.runs import RunFolder
 from mdcsd.settings import Settings
+from mdcsd.split_writer import dataset_folder
 from mdcsd.training import Hooks, train
 
 Say = Callable[[str], None]
@@ -107,6 +109,9 @@ def make_plan(
     if not protocol.rows or not protocol.train:
         raise SettingError(f"{recipe}: no protocol (a section [protocol] with train and rows).")
     roots = dict(data)
+    for name in roots:
+        if sum(other == name for other, _ in data) > 1:
+            raise InputError(f"--data {name}=... is given twice. Give each data set once.")
     for name in (protocol.train, *protocol.tests):
         if name not in roots:
             raise InputError(f"{recipe} needs {name}. Give --data {name}=FOLDER.")
@@ -168,12 +173,9 @@ def _source(name: str, root: Path, settings: Settings, output: Path, learns: boo
     """Choose a data set's videos, and write them as a catalogue."""
     protocol, seed = settings.protocol, settings.prepare_dataset.seed
     scanned = scan_dataset(name, root, seed)
-    known = {entry.compression for entry in scanned.entries}
-    is_wanted = protocol.compression in known or (learns and known != {""})
-    compression = protocol.compression if is_wanted else None
     split = "all" if learns or not any(e.split == "test" for e in scanned.scan.entries) else "test"
     kept = protocol.manipulations if learns else ()
-    chosen = select(scanned.entries, split, kept, compression)
+    chosen = select(scanned.entries, split, kept, protocol.compression)
     if not learns:  # no official test list: a set that nothing is learned from is tested whole
         chosen = [replace(entry, split="test") for entry in chosen]
     if learns:
@@ -216,9 +218,13 @@ def records_of(plan: Plan, source: DataSource, split: str) -> str:
 
 
 def _preparation(plan: Plan, source: DataSource) -> PrepareDatasetConfig:
+    # Another selection may have been cut into the same folder before: only this one counts.
     crops = source.catalogue if source.is_crops else plan.output / "crops" / source.name
     return replace(
-        plan.settings.prepare_dataset, directory=str(crops), output=str(plan.output / "data")
+        plan.settings.prepare_dataset,
+        directory=str(crops),
+        catalogue=None if source.is_crops else str(source.catalogue),
+        output=str(plan.output / "data"),
     )
 
 
@@ -310,4 +316,6 @@ def _against_reference(
     test = plan.settings.test
     rules = Rules(test.pool, here.report["threshold"]["value"], "", test.draws, test.seed)
     name = f"{reference}, seed {result.seed}"
-    return replace(result, difference=compare(here.predictions, there.predictions, name, rules))
+    threshold = there.report["threshold"]["value"]
+    difference = compare(here.predictions, there.predictions, name, rules, threshold)
+    return replace(result, difference=difference)

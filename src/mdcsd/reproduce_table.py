@@ -43,6 +43,9 @@ def to_data(plan: Plan, results: list[Result]) -> dict[str, Any]:
                 "resampling": result.report["resampling"],
                 "overall": result.report["overall"],
                 "groups": result.report["groups"],
+                "accuracy": result.report["accuracy"],
+                "classes": result.report["classes"],
+                "confusion": result.report["confusion"],
                 "difference": result.difference,
                 "command": result.command,
             }
@@ -70,6 +73,7 @@ def to_markdown(plan: Plan, results: list[Result]) -> str:
         "",
     ]
     lines += _groups(results)
+    lines += _classes(results)
     lines += ["## Commands", ""]
     lines += [
         f"- {result.row}, seed {result.seed}, {result.dataset}: `{result.command}`"
@@ -109,6 +113,30 @@ def _groups(results: list[Result]) -> list[str]:
             figures = [_figure(group["metrics"][f"{level}_auc"]) for level in ("frame", "video")]
             lines.append(_line([result.row, str(result.seed), name, *figures]))
     return [*lines, ""]
+
+
+def _classes(results: list[Result]) -> list[str]:
+    """Accuracy and who is taken for whom, where a network tells several manipulations apart."""
+    lines: list[str] = []
+    for result in results:
+        confusion = result.report["confusion"]["video"]
+        if len(confusion["columns"]) < 3:
+            continue
+        accuracy = result.report["accuracy"]
+        lines += [
+            f"## Classes: {result.row}, seed {result.seed}, {result.dataset}",
+            "",
+            f"Accuracy over {len(confusion['columns'])} classes: frames "
+            f"{_figure(accuracy['frame'])}, videos {_figure(accuracy['video'])}. Videos by what "
+            "they are (rows) and what they were taken for (columns):",
+            "",
+            _line(["", *confusion["columns"]]),
+            _line(["---"] * (len(confusion["columns"]) + 1)),
+            *(_line([name, *map(str, counts)])
+              for name, counts in zip(confusion["rows"], confusion["counts"], strict=True)),
+            "",
+        ]  # fmt: skip
+    return lines
 
 
 def _figure(entry: Entry, signed: bool = False) -> str:

@@ -30,6 +30,11 @@ def read_dataset(name: str, root: Path) -> Scan:
     """
     if not root.exists():
         raise InputError(f"{root}: no such file or folder. Check the path after {name}=.")
+    if root.is_file() and root.suffix.lower() != ".json":
+        raise InputError(
+            f"{root}: a file. Expected the folder of {name}, a catalogue.csv of `mdcsd datasets "
+            "scan`, or a JSON file of DeepfakeBench."
+        )
     layout = LAYOUTS.get(name)
     try:
         if layout is not None and layout.fits(root):

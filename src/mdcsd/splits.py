@@ -18,17 +18,21 @@ from mdcsd.errors import DataError
 from mdcsd.nouns import SPLITS, CropEntry, VideoEntry
 
 
-def read_split_crops(directory: Path, crop_scale: float, seed: int) -> tuple[CropSet, str]:
+def read_split_crops(
+    directory: Path, crop_scale: float, seed: int, catalogue: Path | None = None
+) -> tuple[CropSet, str]:
     """Read a folder or catalogue of crops; each gets a split.
 
     Args:
         crop_scale: of the crops that neither faces.csv nor a catalogue describes.
         seed: of the split where folders and catalogue name none.
+        catalogue: which videos to take out of the folder, and their splits.
 
     Returns: the crops, and where the split comes from, in words.
     """
-    if directory.suffix.lower() == ".csv" or (directory / CATALOGUE_NAME).is_file():
-        crops = read_catalogued_crops(directory)
+    own = directory / CATALOGUE_NAME
+    if directory.suffix.lower() == ".csv" or own.is_file() or catalogue:
+        crops = read_catalogued_crops(directory, catalogue)
         check_no_leak(crops.entries)
         return crops, "the catalogue"
     entries, rule = read_crop_folder(directory, crop_scale), "folders"
@@ -38,7 +42,9 @@ def read_split_crops(directory: Path, crop_scale: float, seed: int) -> tuple[Cro
     elif entries[0].split is None:
         rule = f"80/10/10 by video, source ids kept together, seed {seed}"
         entries = assign_splits(entries, seed)
-    check_no_leak(entries)
+    # Pairs (000_003) name people; another name may be used anew in every folder, and says nothing.
+    if any(len(entry.source_ids) > 1 for entry in entries):
+        check_no_leak(entries)
     return CropSet(entries, []), rule
 
 
@@ -122,36 +128,59 @@ def split_videos(entries: Sequence[VideoEntry], seed: int) -> list[VideoEntry]:
     return [entry if entry.split else place(entry) for entry in entries]
 
 
-def check_no_video_leak(entries: Iterable[VideoEntry]) -> None:
+def place_late(
+    entries: Sequence[VideoEntry], late: Sequence[int], official: set[str], seed: int
+) -> list[VideoEntry]:
+    """Split videos that came after the rest of their data set was split; nobody moves.
+
+    A video whose people all stand in one split joins them. One with new people in it goes with
+    all the late videos that are tied to it: where the known people among them stand, or, if all
+    are new, where the seed and their names say, 80/10/10 by chance. What is tied to several
+    splits, or to an official list, gets none.
+
+    Args:
+        entries: the data set's videos, with their splits.
+        late: indices of those to place.
+        official: source ids of the videos that an official list places.
+
+    Returns: the late ones, in the order given.
+    """
+    taken = {e.split for e in entries if e.split and official & set(e.source_ids)}
+    shares = {"train": 8, "val": 1, "test": 1}
+    open_splits = [name for name in SPLITS if name not in taken]
+    split_of = {source: e.split for e in entries if e.split for source in e.source_ids}
+    people_of = {entries[i].source_ids for i in late}
+    group_of = _tie(ids for ids in people_of if not set(ids) <= split_of.keys())
+    members: dict[str, set[str]] = defaultdict(set)
+    for source, group in group_of.items():
+        members[group].add(source)
+
+    def choose(entry: VideoEntry) -> str | None:
+        people = set(entry.source_ids)
+        if not people <= split_of.keys():
+            people = members[group_of[entry.source_ids[0]]]
+        known = {split_of[source] for source in people if source in split_of}
+        if len(known) > 1 or people & official or not open_splits:
+            return None
+        if known:
+            return known.pop()
+        draw = random.Random(f"{seed} late {min(people)}")
+        return draw.choices(open_splits, [shares[name] for name in open_splits])[0]
+
+    return [replace(entries[i], split=choose(entries[i])) for i in late]
+
+
+def check_no_leak(entries: Iterable[VideoEntry | CropEntry]) -> None:
     """Make sure that no source id of a data set stands in two splits.
 
     Raises: DataError naming the first id that does, and where.
     """
-    seen: dict[tuple[str, str], VideoEntry] = {}
+    seen: dict[tuple[str, str], VideoEntry | CropEntry] = {}
     for entry in entries:
         if entry.split is None:
             continue
         for source in entry.source_ids:
             first = seen.setdefault((entry.key.dataset, source), entry)
-            if first.split != entry.split:
-                raise _leak(source, first, entry)
-
-
-def check_no_leak(entries: Iterable[CropEntry]) -> None:
-    """Make sure that no source id stands in two splits, where ids are known.
-
-    They are where videos are named as pairs (000_003); elsewhere a name may be used anew in
-    every split, and says nothing.
-
-    Raises: DataError naming the first id that does, and where.
-    """
-    seen: dict[str, CropEntry] = {}
-    entries = list(entries)
-    if not any(len(entry.source_ids) > 1 for entry in entries):
-        return
-    for entry in entries:
-        for source in entry.source_ids:
-            first = seen.setdefault(source, entry)
             if first.split != entry.split:
                 raise _leak(source, first, entry)
 

@@ -27,6 +27,8 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     Raises: InputError if the folder cannot be made or written, or the disk is full; nothing
         is left behind then.
     """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder. Give the name of a file to write.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,8 +13,8 @@ from mdcsd.errors import DataError, InputError
 from mdcsd.loader import Classes
 from mdcsd.network import build_network
 from mdcsd.preprocess import PreprocessSpec
-from mdcsd.records import ShardSet, keep_manipulations, open_shards
 from mdcsd.settings import Settings
+from mdcsd.shard_set import ShardSet, keep_manipulations, open_shards
 
 
 @dataclass(frozen=True)

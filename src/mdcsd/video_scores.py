@@ -36,8 +36,6 @@ from mdcsd.perturb import Perturbation, distort, recode_video
 from mdcsd.tracks import Tracker
 from mdcsd.video import IMAGE_SUFFIXES, find_media, iter_frames, read_image, spread_indices
 
-_BATCH = 32
-
 
 @dataclass(frozen=True)
 class VideoScores:
@@ -65,6 +63,14 @@ class _Rows:
     )
 
 
+@dataclass(frozen=True)
+class _Located:
+    """Crops of a video without their pixels, and how many frames were searched for them."""
+
+    crops: list[FaceCrop]
+    n_sampled: int
+
+
 def score_videos(
     detector: Detector,
     entries: Sequence[VideoEntry],
@@ -89,16 +95,16 @@ def score_videos(
     unread: list[str] = []
     for number, entry in enumerate(entries, start=1):
         try:
-            crops, of_first = _score_entry(detector, entry, n_frames, perturbations, seed, rows)
+            located, of_first = _score_entry(detector, entry, n_frames, perturbations, seed, rows)
         except InputError as error:  # damaged, or gone since the scan
-            crops, of_first = [], None
+            located, of_first = _Located([], 0), None
             unread.append(str(error))
         if of_first is None:
             unjudged.append(_unjudged(entry))
         else:
             features.append(of_first)
             names.append(f"{entry.key.dataset} {entry.key.manipulation}")
-        _label(rows, entry, crops)
+        _label(rows, entry, located)
         progress(number, len(entries))
     origins, label = tuple(rows.origins), np.array(rows.labels, np.int64)
 
@@ -121,10 +127,10 @@ def _score_entry(
     perturbations: Sequence[Perturbation],
     seed: int,
     rows: _Rows,
-) -> tuple[list[FaceCrop], FloatArray | None]:
+) -> tuple[_Located, FloatArray | None]:
     """Score one video; on failure leave nothing of it in `rows`.
 
-    Returns: its crops, without their pixels, and the features of the first one.
+    Returns: where its faces are, and the features of the first one.
     """
     is_video = entry.crop_scale is None and entry.path.suffix.lower() not in IMAGE_SUFFIXES
     of_clip = [each for each in perturbations if is_video and each.distortion == "h264"]
@@ -133,7 +139,9 @@ def _score_entry(
     scores: dict[Perturbation | None, list[float]] = defaultdict(list)
     located: list[FaceCrop] = []
     first: FloatArray | None = None
+    n_sampled = 0
     for frame, crops in _iter_crops(detector, entry, n_frames):
+        n_sampled += 1
         versions: list[Perturbation | None] = [None, *of_frame] if crops else []
         for version in versions:
             rgb = frame.rgb if version is None else distort(frame.rgb, version, rng)
@@ -146,7 +154,7 @@ def _score_entry(
         scores[version] = _score_recoded(detector, entry.path, version, located)
     for version, values in scores.items():
         rows.scores[version] += values
-    return located, first
+    return _Located(located, n_sampled), first
 
 
 def _iter_crops(
@@ -202,18 +210,18 @@ def _blank(size_px: int) -> RgbArray:
     return np.zeros((size_px, size_px, 3), np.uint8)
 
 
-def _label(rows: _Rows, entry: VideoEntry, crops: list[FaceCrop]) -> None:
+def _label(rows: _Rows, entry: VideoEntry, located: _Located) -> None:
     """Add origins and labels; of a manipulated video only the people under its mask are fake."""
     shares: dict[int, list[float | None]] = defaultdict(list)
-    for crop in crops:
+    for crop in located.crops:
         shares[crop.track_id].append(crop.mask_share)
     altered = tracks_under_mask(shares)
     identity = entry.source_ids[0] if entry.source_ids else ""
-    for crop in crops:
+    for crop in located.crops:
         key = FrameKey(*entry.key, crop.track_id, crop.frame_index)
         is_fake = entry.label == 1 and (altered is None or crop.track_id in altered)
         class_name = entry.key.manipulation if is_fake else ORIGINAL
-        rows.origins.append(Origin(key, class_name, entry.compression, identity))
+        rows.origins.append(Origin(key, class_name, entry.compression, identity, located.n_sampled))
         rows.labels.append(int(is_fake))
 
 

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 _NAMES = {
     name: f"evaluate.{name}"
-    for name in ("weights", "data", "predictions", "against", "split", "compression", "frames",
-                 "limit", "pool", "recode", "robustness", "threshold", "draws", "seed", "output",
-                 "batch_size", "device")
+    for name in ("weights", "data", "predictions", "against", "against_threshold", "split",
+                 "compression", "frames", "limit", "pool", "recode", "robustness", "threshold",
+                 "draws", "seed", "output", "batch_size", "device")
 }  # fmt: skip
 _FIGURES = {
     "auc": "AUC",
@@ -62,6 +62,10 @@ PredictionsTable = Annotated[
 Against = Annotated[
     str | None,
     typer.Option("--against", help="predictions.csv to compare with, paired by face."),
+]
+AgainstThreshold = Annotated[
+    float | None,
+    typer.Option("--against-threshold", help="The other detector's own, for the same figures."),
 ]
 Split = Annotated[
     str | None,
@@ -118,6 +122,7 @@ def evaluate(
     data: Data = None,
     predictions: PredictionsTable = None,
     against: Against = None,
+    against_threshold: AgainstThreshold = None,
     split: Split = None,
     compression: Compression = None,
     frames: Frames = None,
@@ -185,7 +190,8 @@ def _print_part(title: str, part: dict[str, Any]) -> None:
     columns = ["frame AUC", "video AUC", "frame EER", "video EER"]
     names = ("frame_auc", "video_auc", "frame_eer", "video_eer")
     heading = f"encoded anew as {part['name']}" if title == "recoded" else (
-        f"this minus {part['name']}, {part['n_common_frames']} common faces"
+        f"this minus {part['name']}, {part['common']['frame']} faces and "
+        f"{part['common']['video']} videos in common"
     )  # fmt: skip
     cells = [" ".join(_cells(entries[name])) for name in names]
     print_table(heading, columns, [cells])

@@ -11,8 +11,8 @@ from mdcsd.cli.options import Assignments, Recipe, Seed, print_table, progress_b
 
 _NAMES = {
     name: f"prepare_dataset.{name}"
-    for name in ("directory", "raw", "log", "color", "float_list", "output", "crop_scale", "seed",
-                 "workers")
+    for name in ("directory", "raw", "log", "color", "float_list", "output", "crop_scale",
+                 "catalogue", "seed", "workers")
 }  # fmt: skip
 
 
@@ -35,6 +35,10 @@ def prepare_dataset(
     crop_scale: Annotated[
         float | None,
         typer.Option("--crop_scale", help="Of crops no faces.csv describes.", show_default="1.3"),
+    ] = None,
+    catalogue: Annotated[
+        str | None,
+        typer.Option("--catalogue", help="Only the videos of this catalogue.csv, its splits."),
     ] = None,
     seed: Seed = None,
     workers: Annotated[

@@ -80,7 +80,7 @@ def _print(report: dict[str, Any]) -> None:
         ["level", "n", "loss", "accuracy", "AUC", "95 % interval", "EER"],
         [
             [level, str(report[f"n_{level}s"]), number(report["loss"][level]),
-             number(report["accuracy"][level]), number(overall[f"{level}_auc"]["value"]),
+             number(report["accuracy"][level]["value"]), number(overall[f"{level}_auc"]["value"]),
              interval(overall[f"{level}_auc"]), number(overall[f"{level}_eer"]["value"])]
             for level in ("frame", "video")
         ],

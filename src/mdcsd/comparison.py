@@ -1,0 +1,88 @@
+"""Two runs on the same videos: figures of one minus those of the other, on the same draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mdcsd.bootstrap import paired_differences
+from mdcsd.errors import DataError
+from mdcsd.evaluation_report import Level, Report, Rules, levels_of, number_units, origins_of
+from mdcsd.judging_nouns import Predictions
+from mdcsd.nouns import IntArray
+
+
+def compare(
+    here: Predictions, there: Predictions, name: str, rules: Rules, threshold: float | None
+) -> Report:
+    """Figures of one run minus those of another, on what both know.
+
+    Frames are compared where both judged the same face. A video's score is each run's own,
+    pooled from all the faces that it judged, and one that a run cannot judge weighs as .5
+    there, as in its report: to find no face is a fault too.
+
+    Args:
+        here: the run whose figures come first, `there` the one they are compared with.
+        name: what to call `there`.
+        rules: of `here`; `there` is pooled alike.
+        threshold: of `there`; a figure at a threshold needs one of either run.
+
+    Raises: DataError if no video is common, or labels contradict each other.
+    """
+    levels, others = levels_of(here, rules.pool), levels_of(there, rules.pool)
+    pairs = {level: _Pairs.of(levels[level], others[level]) for level in levels}
+    if not len(pairs["video"].first):
+        raise DataError(f"{name}: no labelled video in common (dataset, manipulation, video_id)")
+    if any(each.contradict() for each in pairs.values()):
+        raise DataError(f"{name}: labels contradict those of this run. Compare the same data.")
+    origins, known_there = origins_of(here), origins_of(there)
+    units = number_units(
+        {
+            key: origins[key] if origins[key].identity else known_there[key]
+            for key in (pairs["video"].here.videos[i] for i in pairs["video"].first)
+        }
+    )
+    found = paired_differences(
+        {level: each.here.table(units, each.first) for level, each in pairs.items()},
+        {level: each.there.table(units, each.second) for level, each in pairs.items()},
+        units.count, rules.draws, rules.seed, (rules.threshold, threshold),
+    )  # fmt: skip
+    return {
+        "name": name,
+        "threshold": threshold,
+        "common": {level: len(each.first) for level, each in pairs.items()},
+        "only_here": {
+            level: len(each.here.label) - len(each.first) for level, each in pairs.items()
+        },
+        "only_there": {
+            level: len(each.there.label) - len(each.second) for level, each in pairs.items()
+        },
+        "difference": {
+            f"{level}_{figure}": entry
+            for level, entries in found.items()
+            for figure, entry in entries.items()
+        },
+    }
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Rows of one level of two runs; those at `first` and `second` belong together."""
+
+    here: Level
+    there: Level
+    first: IntArray
+    second: IntArray
+
+    @staticmethod
+    def of(here: Level, there: Level) -> _Pairs:
+        """Pair rows by their key."""
+        place = {key: i for i, key in enumerate(there.keys)}
+        common = [(i, place[key]) for i, key in enumerate(here.keys) if key in place]
+        first, second = np.array(common, np.int64).reshape(-1, 2).T
+        return _Pairs(here, there, first, second)
+
+    def contradict(self) -> bool:
+        """Whether a row is real in one run and manipulated in the other."""
+        return bool((self.here.label[self.first] != self.there.label[self.second]).any())

@@ -1,0 +1,186 @@
+"""One NAME=ROOT of `evaluate` -> scores: a data set as downloaded, a catalogue, or records."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mdcsd.catalogue import check_manipulations
+from mdcsd.datasets import Scanned, scan_dataset, select
+from mdcsd.detector import Detector
+from mdcsd.errors import DataError, InputError
+from mdcsd.inference import measure_shards
+from mdcsd.judging_config import EvaluateConfig
+from mdcsd.judging_nouns import Predictions
+from mdcsd.nouns import FloatArray, Progress, VideoEntry
+from mdcsd.perturb import SUITE, Perturbation
+from mdcsd.predictions import choose_compression, join_predictions
+from mdcsd.shard_set import INDEX_NAME, ShardSet, drop_manipulations, open_shards
+from mdcsd.sources import parse_data_argument
+from mdcsd.video_scores import score_videos
+
+
+@dataclass(frozen=True)
+class OpenData:
+    """One NAME=ROOT, looked at but not judged: `found` are its videos, or its records."""
+
+    name: str
+    root: Path
+    found: Scanned | ShardSet
+
+    @property
+    def manipulations(self) -> set[str]:
+        """Those it holds."""
+        if isinstance(self.found, ShardSet):
+            return set(self.found.class_names[1:])
+        return {entry.key.manipulation for entry in self.found.entries if entry.label}
+
+    @property
+    def compressions(self) -> set[str] | None:
+        """Those it states; None for records, which say it one by one."""
+        if isinstance(self.found, ShardSet):
+            return None
+        return {entry.compression for entry in self.found.entries}
+
+
+@dataclass(frozen=True)
+class DataScores:
+    """Scores of one data set, or several: see `video_scores.VideoScores`."""
+
+    predictions: Predictions
+    perturbed: dict[Perturbation, Predictions]
+    features: FloatArray
+    feature_names: tuple[str, ...]
+    warnings: tuple[str, ...]
+    n_unread: int = 0
+
+
+def open_data(config: EvaluateConfig) -> list[OpenData]:
+    """Look at every --data, and refuse what would fail after hours of judging.
+
+    Raises: DataError if no data set has a manipulation or the compression asked for;
+        InputError if a setting is not read with such data.
+    """
+    opened = [_open(*parse_data_argument(text), config.split_seed) for text in config.data]
+    there = {name for each in opened for name in each.manipulations}
+    check_manipulations(", ".join(config.data), config.manipulations, there)
+    stated = [each.compressions for each in opened]
+    if config.compression and not any(s is None or config.compression in s for s in stated):
+        known = sorted({name for some in stated for name in some or () if name})
+        raise DataError(
+            f"{', '.join(config.data)}: no video of compression {config.compression}. There are: "
+            f"{', '.join(known) or 'none stated'}."
+        )
+    kinds = {isinstance(each.found, ShardSet) for each in opened}
+    if True in kinds and (config.recode or config.robustness):
+        raise InputError("--recode and --robustness need videos, not records.")
+    if kinds == {True}:
+        config.refuse_unread("records", "split_seed", "frames", "limit")
+    if kinds == {False}:
+        config.refuse_unread("videos", "batch_size")
+    return opened
+
+
+def _open(name: str, root: Path, split_seed: int) -> OpenData:
+    if (root / INDEX_NAME).is_file() or root.suffix == ".tfrecords":
+        return OpenData(name, root, open_shards(root))
+    return OpenData(name, root, scan_dataset(name, root, split_seed))
+
+
+def score_data(
+    detector: Detector,
+    data: OpenData,
+    config: EvaluateConfig,
+    recode: Perturbation | None,
+    progress: Progress,
+) -> DataScores:
+    """Judge one data set, as it is and under the perturbations asked for."""
+    if isinstance(data.found, ShardSet):
+        return _score_records(detector, data.root, data.found, config)
+    scanned = data.found
+    # Where it has none of the manipulations asked for, its real videos are judged.
+    entries = select(scanned.entries, config.split, config.manipulations, config.compression)
+    chosen = _limit(entries, config.limit, config.seed)
+    versions = (*([recode] if recode else []), *(SUITE if config.robustness else ()))
+    scores = score_videos(detector, chosen, config.frames, versions, config.seed, progress)
+    return DataScores(
+        predictions=scores.predictions,
+        perturbed=scores.perturbed,
+        features=scores.features,
+        feature_names=scores.feature_names,
+        warnings=(*scores.unread, *scanned.scan.missing, *_split_warning(data, scanned, config)),
+        n_unread=len(scores.unread),
+    )
+
+
+def _split_warning(data: OpenData, scanned: Scanned, config: EvaluateConfig) -> list[str]:
+    """A split drawn anew, and kept nowhere, may not be the one that training had."""
+    if not scanned.is_split_lost or config.split == "all":
+        return []
+    return [
+        f"{data.root}: its split was drawn by seed {config.split_seed} and cannot be kept there "
+        "(no right to write). If a training drew it by another seed, its videos are tested on: "
+        "set evaluate.split_seed, or give the catalogue.csv of that training."
+    ]
+
+
+def _score_records(
+    detector: Detector, root: Path, shards: ShardSet, config: EvaluateConfig
+) -> DataScores:
+    wanted = config.manipulations
+    unwanted = frozenset(shards.class_names[1:]) - set(wanted) if wanted else frozenset[str]()
+    kept = drop_manipulations(shards, unwanted)
+    measured = measure_shards(
+        detector.checkpoint, kept, config.device, config.batch_size, with_features=config.tsne
+    )
+    rows = () if measured.feature_rows is None else measured.feature_rows.tolist()
+    origins = [measured.origins[row] for row in rows]
+    warnings: tuple[str, ...] = ()
+    if shards.split not in (None, config.split) and config.split != "all":
+        warnings = (f"{root}: records of split {shards.split}, judged as they are",)
+    return DataScores(
+        predictions=choose_compression(measured.predictions(kept.unjudged), config.compression),
+        perturbed={},
+        features=np.empty((0, 0)) if measured.features is None else measured.features,
+        feature_names=tuple(f"{each.key.dataset} {each.class_name}" for each in origins),
+        warnings=warnings,
+    )
+
+
+def _limit(entries: Sequence[VideoEntry], limit: int | None, seed: int) -> list[VideoEntry]:
+    """Draw at most `limit` videos of each class; the order stays."""
+    if limit is None:
+        return list(entries)
+    by_class: dict[str, list[VideoEntry]] = defaultdict(list)
+    for entry in entries:
+        by_class[entry.key.manipulation].append(entry)
+    drawn = {
+        (entry.key, entry.compression)
+        for name, some in sorted(by_class.items())
+        for entry in random.Random(f"{seed} {name}").sample(some, min(limit, len(some)))
+    }
+    return [entry for entry in entries if (entry.key, entry.compression) in drawn]
+
+
+def join_scores(parts: list[DataScores]) -> DataScores:
+    """Lay data sets one after the other.
+
+    Raises: DataError if two hold the same face.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    versions = parts[0].perturbed
+    features = [part.features for part in parts if len(part.features)]
+    return DataScores(
+        predictions=join_predictions([part.predictions for part in parts]),
+        perturbed={v: join_predictions([part.perturbed[v] for part in parts]) for v in versions},
+        features=np.concatenate(features) if features else np.empty((0, 0)),
+        feature_names=tuple(name for part in parts for name in part.feature_names),
+        warnings=tuple(text for part in parts for text in part.warnings),
+        n_unread=sum(part.n_unread for part in parts),
+    )
