@@ -8,6 +8,7 @@ that FFmpeg marks as corrupt are dropped, not scored, and a file that is mostly 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -26,6 +27,9 @@ from mdcsd.nouns import Frame, RgbArray, VideoInfo
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mpg", ".mov", ".mkv", ".webm", ".gif"})
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
+
+# A frame of more is not decoded, whatever the container's header says: it would fill the memory.
+_MAX_FRAME_PIXELS = 178_956_970  # Pillow's bound for pictures
 
 # A file may lose this share of its frames (edit lists, a bad packet) before it counts as damaged.
 _TOLERATED_LOSS = 0.1
@@ -131,6 +135,24 @@ def read_image(path: Path) -> RgbArray:
         ) from None
 
 
+def read_image_size(path: Path) -> tuple[int, int]:
+    """Read a picture's (width, height) in pixels from its header, without decoding it.
+
+    Raises: MediaError if the file is empty or no picture.
+    """
+    _check_file(path)
+    try:
+        with warnings.catch_warnings(), Image.open(path) as opened:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return opened.size
+    except Image.DecompressionBombError as error:
+        raise MediaError(f"{path}: {error}. Scale it down.") from None
+    except (OSError, SyntaxError, ValueError):
+        raise MediaError(
+            f"{path}: not a picture, whatever its name says. Expected JPEG, PNG or the like."
+        ) from None
+
+
 def encode_png(pixels: RgbArray) -> bytes:
     """Encode uint8 (H, W, 3) RGB, or (H, W, 1) grey, as PNG, without loss."""
     bgr = pixels[..., ::-1] if pixels.shape[2] == 3 else pixels
@@ -207,7 +229,7 @@ def _check_file(path: Path) -> None:
 def _opened(path: Path) -> Iterator[Any]:
     _check_file(path)
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), options={"protocol_whitelist": "file"})
     except (av.error.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(
@@ -276,6 +298,7 @@ def _decode(container: Any, damage: _Damage) -> Iterator[Any]:
     """Yield every decodable frame; packets that cannot be decoded are counted and passed over."""
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
+    stream.codec_context.options = {"max_pixels": str(_MAX_FRAME_PIXELS)}
     packets = container.demux(stream)
     while True:
         try:
