@@ -27,6 +27,7 @@ ROOMS = (
     "detector", "perturb", "video_scores", "predictions", "evaluation_report", "class_figures",
     "evaluation", "plots", "evaluation_page", "reproduce", "reproduce_estimate",
     "reproduce_table",
+    "web",
     "bench", "demo",
     "cli", "__main__",
 )  # fmt: skip
@@ -40,7 +41,12 @@ ONLY_HERE = {
     "safetensors": {"backbones", "checkpoint"},
     "sklearn": {"metrics"},
     "matplotlib": {"plots"},
-    "jinja2": {"evaluation_page"},
+    "jinja2": {"evaluation_page", "web"},
+    "fastapi": {"web"},
+    "starlette": {"web"},
+    "pydantic": {"web"},
+    "uvicorn": {"web"},
+    "sqlite3": {"web"},
     "dlib": {"bench"},
     "typer": {"cli"},
     "rich": {"cli"},
@@ -106,6 +112,8 @@ HEAVY = {
     "tensorboard",
     "matplotlib",
     "jinja2",
+    "uvicorn",
+    "sqlite3",
 }
 
 
@@ -131,6 +139,7 @@ def test_help_is_light():
         "evaluate",
         "reproduce",
         "datasets",
+        "serve",
     ):
         assert not loaded_after(code.replace("'--help'", f"'{command}', '--help'")) & HEAVY
 

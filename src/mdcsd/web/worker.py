@@ -136,8 +136,8 @@ class Workers:
     def _look_after(self) -> None:
         while not self._stop.wait(_IDLE_S):
             try:
-                self._end_stalled()
                 self._restart_dead()
+                self._end_stalled()
                 self._sweep()
             except (sqlite3.Error, OSError) as error:  # a full disk must not end the supervision
                 print(f"error: {self._folder.root}: {error}", file=sys.stderr)
@@ -162,13 +162,13 @@ class Workers:
 
     def _restart_dead(self) -> None:
         for slot, process in self._processes.items():
-            rested = time.monotonic() - self._started_s[slot] > _RESTART_S
-            if process.is_alive() or not rested:
+            if process.is_alive():
                 continue
             for job in self._store.in_state("running"):
                 if job.slot == slot:
                     self._give_back(job)
-            self._launch(slot)
+            if time.monotonic() - self._started_s[slot] > _RESTART_S:
+                self._launch(slot)
 
     def _give_back(self, job: Job) -> None:
         """Queue a job again whose worker died, unless it has killed enough of them."""
