@@ -27,8 +27,7 @@ ROOMS = (
     "detector", "perturb", "video_scores", "predictions", "evaluation_report", "class_figures",
     "evaluation", "plots", "evaluation_page", "reproduce", "reproduce_estimate",
     "reproduce_table",
-    "web",
-    "bench", "demo",
+    "web", "bench", "bench_serve", "demo",
     "cli", "__main__",
 )  # fmt: skip
 

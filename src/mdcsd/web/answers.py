@@ -56,24 +56,30 @@ class Version(BaseModel):
     version: str
 
 
+def _problem(description: str) -> dict[str, Any]:
+    """Describe a refusal; JSON, whatever the route itself answers with."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
 GUARDED: Answers = {
-    401: {"model": Problem, "description": "A token is needed"},
-    403: {"model": Problem, "description": "Asked by a page of another origin"},
-    421: {"model": Problem, "description": "Asked under a name that is not answered"},
+    401: _problem("A token is needed"),
+    403: _problem("Asked by a page of another origin"),
+    421: _problem("Asked under a name that is not answered"),
 }
 NOT_FOUND: Answers = {
-    404: {"model": Problem, "description": "No such file, deleted, or not yours"},
-    422: {"model": Problem, "description": "Request not understood"},
+    404: _problem("No such file, deleted, or not yours"),
+    422: _problem("Request not understood"),
 }
-NOT_DONE: Answers = {409: {"model": Problem, "description": "There is no report (yet)"}}
+NOT_DONE: Answers = {409: _problem("There is no report (yet)")}
 UPLOADING: Answers = {
     400: {"model": Problem, "description": "The connection ended before the file did"},
-    408: {"model": Problem, "description": "Too slow"},
-    413: {"model": Problem, "description": "Too large"},
-    415: {"model": Problem, "description": "No video or picture that is judged here"},
-    422: {"model": Problem, "description": "An empty file, or a name that is too long"},
-    429: {"model": Problem, "description": "Too many files at once; see Retry-After"},
-    507: {"model": Problem, "description": "No space left"},
+    408: _problem("Too slow"),
+    413: _problem("Too large"),
+    415: _problem("No video or picture that is judged here"),
+    422: _problem("An empty file, or a name that is too long"),
+    429: _problem("Too many files at once; Retry-After says when to come again"),
+    507: _problem("No space left"),
 }
 
 

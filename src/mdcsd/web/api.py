@@ -35,6 +35,14 @@ API = "/api/v1"
 _POLL_S = 0.3
 _HEARTBEAT_S = 10.0
 _STREAM_S = 300.0  # a browser connects again by itself
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "enum": ["message", "gone"]},
+        "data": {"type": "string", "description": "A JobStatus as JSON; {} with gone."},
+    },
+    "required": ["data"],
+}
 _BODY = {
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 }
@@ -135,7 +143,7 @@ def get_job(job: OwnJob, serving: Shared) -> JobStatus:
     summary="Watch a file's progress",
     response_class=StreamingResponse,
     responses={**NOT_FOUND, 200: {"description": "Server-sent events, one status each",
-               "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+               "content": {"text/event-stream": {"schema": _EVENT}}}},
 )  # fmt: skip
 def get_events(job: OwnJob, serving: Shared) -> StreamingResponse:
     """Each event's data is a status as JSON; the stream ends when the file is done or failed."""

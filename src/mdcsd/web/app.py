@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from mdcsd.web import pages
@@ -48,6 +49,7 @@ def make_app(serving: Serving) -> FastAPI:
     app.include_router(_page_routes, include_in_schema=False)
     app.mount("/static", StaticFiles(packages=[("mdcsd.web", "static")]))
     app.add_middleware(Guard, settings=serving.settings)
+    app.add_exception_handler(405, _answer_wrong_method)
     app.add_exception_handler(Refused, _answer_refused)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     return app
@@ -96,6 +98,16 @@ def _set_cookie(response: Response, request: Request, name: str, value: str) -> 
     response.set_cookie(
         name, value, max_age=_YEAR_S, httponly=True, samesite="strict", secure=is_https
     )
+
+
+def _answer_wrong_method(request: Request, error: Exception) -> JSONResponse:
+    """Name every method of the path: the router itself names those of its first route only."""
+    path = request.url.path
+    routes = (*api_routes.routes, *about_routes.routes, *_page_routes.routes)
+    known = [each for each in routes if isinstance(each, APIRoute) and each.path_regex.match(path)]
+    allowed = sorted({method for route in known for method in route.methods or ()})
+    detail = f"{request.method} is not answered here."
+    return JSONResponse({"detail": detail}, 405, {"allow": ", ".join(allowed)})
 
 
 def _answer_refused(request: Request, error: Exception) -> JSONResponse:

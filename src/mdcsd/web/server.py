@@ -27,7 +27,7 @@ _IDLE_CONNECTION_S = 15
 _GRACE_S = 5
 
 
-def open_serving(settings: ServeSettings, load: JudgeFactory = load_judge) -> Serving:
+def open_serving(settings: ServeSettings, load: JudgeFactory) -> Serving:
     """Open folder and queue of a server; nothing runs yet."""
     folder = DataFolder(settings.data)
     store = JobStore(folder.root)
@@ -60,8 +60,8 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-async def _serve(settings: ServeSettings, listener: socket.socket) -> None:
-    serving = open_serving(settings)
+async def _serve(settings: ServeSettings, listener: socket.socket, load: JudgeFactory) -> None:
+    serving = open_serving(settings, load)
     async with running(serving) as app:
         config = uvicorn.Config(
             app, http="h11", lifespan="off",
@@ -78,8 +78,12 @@ async def _serve(settings: ServeSettings, listener: socket.socket) -> None:
         await _Server(config, serving).serve([listener])
 
 
-def serve(settings: ServeSettings) -> None:
+def serve(settings: ServeSettings, load: JudgeFactory = load_judge) -> None:
     """Serve until SIGTERM or Ctrl-C; queued jobs stay in the queue.
+
+    Args:
+        settings: what to serve with.
+        load: called in each worker process; makes the function that judges.
 
     Raises: InputError if the folder is in use or the address cannot be had.
     """
@@ -92,4 +96,4 @@ def serve(settings: ServeSettings) -> None:
             f"({error.strerror}). Choose another port, or stop what has this one."
         ) from None
     with listener:
-        asyncio.run(_serve(settings, listener))
+        asyncio.run(_serve(settings, listener, load))
