@@ -34,8 +34,8 @@ class ServeFigures:
 
     `n_right`: reports that arrived with the SHA-256 of the bytes sent; `n_refused_429` were sent
     again when the answer said; `n_other` answers were of another status than 202, 200 and 429.
-    Memory: proportional share (PSS) of the server and its workers, in MB, when the first 20 and
-    when all reports had arrived.
+    Memory: proportional share (PSS) of the server and its workers, in MB, when 20 files and when
+    all were judged.
     """
 
     n_jobs: int
@@ -54,12 +54,10 @@ class _Load:
     """What the clients share."""
 
     port: int
-    pid: int
     clip: bytes
     ends_s: float
     statuses: Counter[int] = field(default_factory=Counter)
     n_right: int = 0
-    early_mb: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -77,15 +75,19 @@ def bench_serve(
         raise InputError(f"{clip}: expected an mp4 file that is there.")
     if not Path("/proc/self/smaps_rollup").exists():
         raise InputError("bench serve reads memory from /proc, which this system does not have.")
-    with _server(weights, workers) as (process, port):
+    with (
+        tempfile.TemporaryDirectory(prefix="mdcsd-bench-") as folder,
+        _server(weights, Path(folder), workers) as (process, port),
+        ThreadPoolExecutor(n_clients + 1) as clients,
+    ):
         began = time.monotonic()
-        load = _Load(port, process.pid, clip.read_bytes(), began + _LIMIT_S)
-        with ThreadPoolExecutor(n_clients) as clients:
-            shares = [range(i, n_jobs, n_clients) for i in range(n_clients)]
-            list(clients.map(lambda share: _be_client(load, share), shares))
+        load = _Load(port, clip.read_bytes(), began + _LIMIT_S)
+        reports = Path(folder) / "reports"
+        early = clients.submit(_memory_after, load, process.pid, reports, min(_EARLY, n_jobs))
+        shares = [range(i, n_jobs, n_clients) for i in range(n_clients)]
+        list(clients.map(lambda share: _be_client(load, share), shares))
         seconds = time.monotonic() - began
-        end_mb = memory_mb(process.pid)
-    early_mb = load.early_mb or end_mb
+        early_mb, end_mb = early.result(), memory_mb(process.pid)
     return ServeFigures(
         n_jobs=n_jobs,
         n_clients=n_clients,
@@ -100,21 +102,29 @@ def bench_serve(
 
 
 @contextmanager
-def _server(weights: Path, workers: int | None) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    with tempfile.TemporaryDirectory(prefix="mdcsd-bench-") as folder:
-        words = [sys.executable, "-m", "mdcsd", "serve", "--weights", str(weights), "--port", "0",
-                 "--data", folder]  # fmt: skip
-        words += ["--workers", str(workers)] if workers else []
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-        try:
-            assert process.stdout is not None
-            found = re.search(r":(\d+)$", process.stdout.readline().strip())
-            if found is None:
-                raise InputError("the server did not start; it said why above.")
-            yield process, int(found[1])
-        finally:
-            process.terminate()
-            process.communicate()
+def _server(
+    weights: Path, folder: Path, workers: int | None
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    words = [sys.executable, "-m", "mdcsd", "serve", "--weights", str(weights), "--port", "0",
+             "--data", str(folder)]  # fmt: skip
+    words += ["--workers", str(workers)] if workers else []
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        found = re.search(r":(\d+)$", process.stdout.readline().strip())
+        if found is None:
+            raise InputError("the server did not start; it said why above.")
+        yield process, int(found[1])
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _memory_after(load: _Load, pid: int, reports: Path, n_judged: int) -> float:
+    """Wait until so many files are judged, and measure."""
+    while sum(path.suffix == ".json" for path in reports.iterdir()) < n_judged:
+        _pause(load, 0.1)
+    return memory_mb(pid)
 
 
 def _be_client(load: _Load, numbers: range) -> None:
@@ -125,8 +135,6 @@ def _be_client(load: _Load, numbers: range) -> None:
         report = _ask(load, "GET", f"{_JOBS}/{job_id}/report.json")[2]
         with load.lock:
             load.n_right += report.get("sha256") == sha256
-            if load.n_right == _EARLY:
-                load.early_mb = memory_mb(load.pid)
 
 
 def _tail(number: int) -> bytes:

@@ -1,0 +1,172 @@
+"""A real server in a process of its own: judged clips, kills, loads, and 30 s of schemathesis."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+from fuzz_api import fuzz
+from mdcsd.bench_serve import bench_serve
+from mdcsd.errors import InputError
+from served import FAKES, Served, mdcsd_serve, serving
+from web_judges import GIF
+
+JOBS = "/api/v1/jobs"
+
+
+def ask(served: Served, method: str, path: str, content=None, headers=None):
+    """One request: (status, answer as JSON)."""
+    where = urlsplit(served.url)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
+    try:
+        connection.request(method, path, content, headers or {})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read() or "null")
+    finally:
+        connection.close()
+
+
+def finished(served: Served, job_id: str, seconds: float = 60.0):
+    ends = time.monotonic() + seconds
+    while True:
+        status, job = ask(served, "GET", f"{JOBS}/{job_id}")
+        assert status == 200, job
+        if job["state"] in ("done", "failed"):
+            return job
+        assert time.monotonic() < ends, job
+        time.sleep(0.1)
+
+
+def test_killed_in_the_middle_and_started_again(demo, clip, tmp_path):
+    """A real detector; the server is killed with files waiting, and its successor judges them."""
+    words = mdcsd_serve(demo[0].checkpoint, tmp_path / "serve", "--workers", "1", "--frames", "8")
+    content = clip.read_bytes()
+    with serving(words) as served:
+        ids = [ask(served, "POST", JOBS, content + bytes([n]))[1]["id"] for n in range(4)]
+        assert finished(served, ids[0])["state"] == "done"
+        served.process.send_signal(signal.SIGKILL)
+        served.process.wait()
+    with serving(words) as served:
+        for number, job_id in enumerate(ids):
+            job = finished(served, job_id)
+            assert job["state"] == "done" and job["verdict"] != "cannot_judge", job
+            status, report = ask(served, "GET", f"{JOBS}/{job_id}/report.json")
+            assert status == 200 and report["path"] == "unnamed file"
+            assert report["sha256"] == hashlib.sha256(content + bytes([number])).hexdigest()
+        assert not list((tmp_path / "serve" / "uploads").iterdir())
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(20) == 0
+
+
+def test_a_small_load(demo, clip):
+    figures = bench_serve(clip, demo[0].checkpoint, n_jobs=24, n_clients=12, workers=1)
+    assert figures.n_right == 24 and figures.n_other == 0
+    assert figures.early_mb > 50 and figures.ratio < 1.2
+
+
+def test_bench_serve_refuses_what_is_no_clip(tmp_path):
+    with pytest.raises(InputError, match="expected an mp4"):
+        bench_serve(tmp_path / "none.mp4", tmp_path / "none")
+
+
+@pytest.fixture(scope="module")
+def fakes(tmp_path_factory):
+    with serving([*FAKES, str(tmp_path_factory.mktemp("fakes"))]) as served:
+        yield served
+
+
+def test_a_sparse_file_of_four_gigabytes(fakes, tmp_path):
+    """Told its length, it is refused unread; sent in chunks, at the limit."""
+    sparse = tmp_path / "sparse.mp4"
+    with open(sparse, "wb") as file:
+        file.write(b"\x00\x00\x00\x20ftypisom")
+        file.truncate(4 * 2**30)
+    with open(sparse, "rb") as file:
+        status, said = ask(fakes, "POST", JOBS, file, {"Content-Length": str(4 * 2**30)})
+        assert status == 413 and "512 MB" in said["detail"]
+        assert file.tell() < 64 * 2**20
+    lie = {"Content-Length": "1000"}
+    assert ask(fakes, "POST", JOBS, GIF.ljust(1000, b"\0"), lie)[0] == 202
+
+
+def test_halves_and_nonsense_leave_the_server_well(fakes):
+    where = urlsplit(fakes.url)
+    post = b"POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    for sent in (
+        post + b"Content-Length: 999\r\n\r\nGIF89a",
+        b"GET / HTTP/1.1\r\nHost: " + b"a" * 100_000,
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        post + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ):
+        with socket.create_connection((where.hostname, where.port)) as connection:
+            connection.sendall(sent)
+    assert ask(fakes, "GET", "/health") == (200, {"status": "ok", "workers": 1, "in_flight": 0})
+
+
+def test_an_open_event_stream_does_not_keep_a_server_from_stopping(tmp_path):
+    with serving([*FAKES, str(tmp_path)]) as served:
+        where = urlsplit(served.url)
+        job_id = ask(served, "POST", f"{JOBS}?name=slow.gif", GIF)[1]["id"]
+        connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
+        connection.request("GET", f"{JOBS}/{job_id}/events")
+        assert connection.getresponse().status == 200
+        began = time.monotonic()
+        served.process.send_signal(signal.SIGINT)
+        assert served.process.wait(20) == 0
+        assert time.monotonic() - began < 4
+        connection.close()
+
+
+def test_schemathesis_finds_nothing():
+    done = fuzz(seconds=20)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No issues found" in done.stdout and "500" not in done.stderr
+
+
+def run(*words: str, **environment: str):
+    return subprocess.run(
+        [sys.executable, "-m", "mdcsd", "serve", *words], capture_output=True, text=True,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def refused(*words: str, **environment: str) -> str:
+    done = run(*words, **environment)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+def test_without_the_extra_one_line_says_what_to_install(tmp_path):
+    (tmp_path / "fastapi.py").write_text("raise ModuleNotFoundError('no', name='fastapi')")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    said = refused("--weights", "none", PYTHONPATH=path)
+    assert said.startswith("error: serve needs fastapi") and "pip install 'mdcsd[web]'" in said
+
+
+def test_what_cannot_be_served_is_one_line(tmp_path):
+    data = ("--data", str(tmp_path / "serve"))
+    missing = str(tmp_path / "none.safetensors")
+    assert missing in refused("--weights", missing, *data)
+    assert "--port 70000" in refused("--weights", missing, "--port", "70000", *data)
+    assert "--token-file" in refused("--weights", missing, "--token-file", missing, *data)
+    assert "shorter than 16" in refused("--weights", missing, *data, MDCSD_TOKEN="short")
+    open_to_all = run("--weights", missing, "--host", "0.0.0.0", *data)
+    assert "warning: listening on 0.0.0.0 without a token" in open_to_all.stderr
+
+
+def test_a_port_in_use_is_one_line(demo, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        said = refused("--weights", str(demo[0].checkpoint), "--port", port, "--data",
+                       str(tmp_path / "serve"))  # fmt: skip
+    assert f"--port {port}: cannot listen there" in said
