@@ -66,23 +66,31 @@ def bench_serve(
 ) -> ServeFigures:
     """Start a server of its own, load it, and end it.
 
-    Each client posts its share of the files, waiting as long as a refusal says, then collects
-    the reports. The files are one clip, each with other bytes at its end.
-
     Raises: InputError if the clip is no mp4 or memory cannot be read on this system.
     """
     if clip.suffix != ".mp4" or not clip.is_file():
         raise InputError(f"{clip}: expected an mp4 file that is there.")
     if not Path("/proc/self/smaps_rollup").exists():
         raise InputError("bench serve reads memory from /proc, which this system does not have.")
-    with (
-        tempfile.TemporaryDirectory(prefix="mdcsd-bench-") as folder,
-        _server(weights, Path(folder), workers) as (process, port),
-        ThreadPoolExecutor(n_clients + 1) as clients,
-    ):
+    with tempfile.TemporaryDirectory(prefix="mdcsd-bench-") as folder:
+        words = [sys.executable, "-m", "mdcsd", "serve", "--weights", str(weights), "--port", "0",
+                 "--data", folder]  # fmt: skip
+        words += ["--workers", str(workers)] if workers else []
+        return load_server(words, Path(folder), clip.read_bytes(), n_jobs, n_clients)
+
+
+def load_server(
+    words: list[str], folder: Path, clip: bytes, n_jobs: int, n_clients: int
+) -> ServeFigures:
+    """Run a server's command line, with its data in `folder`, under the load of many clients.
+
+    Each client posts its share of the files, waiting as long as a refusal says, then collects
+    the reports. The files are one clip, each with other bytes at its end.
+    """
+    with _server(words) as (process, port), ThreadPoolExecutor(n_clients + 1) as clients:
         began = time.monotonic()
-        load = _Load(port, clip.read_bytes(), began + _LIMIT_S)
-        reports = Path(folder) / "reports"
+        load = _Load(port, clip, began + _LIMIT_S)
+        reports = folder / "reports"
         early = clients.submit(_memory_after, load, process.pid, reports, min(_EARLY, n_jobs))
         shares = [range(i, n_jobs, n_clients) for i in range(n_clients)]
         list(clients.map(lambda share: _be_client(load, share), shares))
@@ -102,12 +110,7 @@ def bench_serve(
 
 
 @contextmanager
-def _server(
-    weights: Path, folder: Path, workers: int | None
-) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    words = [sys.executable, "-m", "mdcsd", "serve", "--weights", str(weights), "--port", "0",
-             "--data", str(folder)]  # fmt: skip
-    words += ["--workers", str(workers)] if workers else []
+def _server(words: list[str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -208,9 +208,9 @@ def test_refusals_are_said_and_names_are_text(page, tmp_path):
     empty = tmp_path / "empty.mp4"
     empty.touch()
     page.upload(nasty)
-    page.wait(lambda: "no video or picture" in page.find("#list").text)
+    page.wait(lambda: "no video or picture that" in page.find("#list").text)
     page.upload(empty)
-    page.wait(lambda: "the file is empty" in page.find("#list").text)
+    page.wait(lambda: "The file is empty" in page.find("#list").text)
     assert nasty.name in page.find("#list").text
     assert not page.driver.find_elements("css selector", "#list img")
     check_everywhere(page, "refused")

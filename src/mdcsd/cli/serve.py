@@ -65,7 +65,7 @@ def serve(
         raise InputError(
             f"serve needs {error.name}, which is not installed. Run: pip install 'mdcsd[web]'"
         ) from None
-    from mdcsd.web.judging import count_workers
+    from mdcsd.web.judging import count_workers, load_judge
     from mdcsd.web.settings import Limits, ServeSettings
 
     limits = Limits(
@@ -82,7 +82,7 @@ def serve(
         token=_read_token(token_file), allowed_hosts=tuple(allow_host or ()), limits=limits,
     )  # fmt: skip
     _warn(settings)
-    run(count_workers(settings, workers))
+    run(settings, load_judge, lambda known: count_workers(known, workers))
 
 
 def _read_token(path: Path | None) -> str | None:

@@ -90,6 +90,7 @@ OwnJob = Annotated[Job, Depends(_job)]
     "/jobs",
     status_code=202,
     summary="Send a file to be judged",
+    response_description="Taken; Location says where to ask",
     responses=UPLOADING,
     openapi_extra={"requestBody": {**_BODY, "required": True}},
 )
@@ -125,14 +126,19 @@ async def post_job(
     return status_of(job, serving.store)
 
 
-@api_routes.get("/jobs", summary="List the files of this browser")
+@api_routes.get("/jobs", summary="List the files of this browser", response_description="Its files")
 def list_jobs(serving: Shared, owner: Owner) -> JobList:
     """Needs the page's cookie; without it the list is empty."""
     jobs = serving.store.of_owner(owner) if owner else []
     return JobList(jobs=[status_of(job, serving.store) for job in jobs])
 
 
-@api_routes.get("/jobs/{job_id}", summary="Ask where a file stands", responses=NOT_FOUND)
+@api_routes.get(
+    "/jobs/{job_id}",
+    summary="Ask where a file stands",
+    response_description="Its status",
+    responses=NOT_FOUND,
+)
 def get_job(job: OwnJob, serving: Shared) -> JobStatus:
     """States: queued, running, done, failed."""
     return status_of(job, serving.store)
@@ -153,6 +159,7 @@ def get_events(job: OwnJob, serving: Shared) -> StreamingResponse:
 @api_routes.get(
     "/jobs/{job_id}/report.html",
     summary="Read the report",
+    response_description="The page",
     response_class=HTMLResponse,
     responses={**NOT_FOUND, **NOT_DONE},
 )
@@ -175,7 +182,11 @@ def get_report_json(job: OwnJob, serving: Shared) -> Response:
 
 
 @api_routes.delete(
-    "/jobs/{job_id}", status_code=204, summary="Delete a file and its report", responses=NOT_FOUND
+    "/jobs/{job_id}",
+    status_code=204,
+    summary="Delete a file and its report",
+    response_description="Gone",
+    responses=NOT_FOUND,
 )
 def delete_job(job: OwnJob, serving: Shared) -> None:
     """At once; one that is being judged is given up, and its file goes when the worker lets go."""
@@ -187,6 +198,7 @@ def delete_job(job: OwnJob, serving: Shared) -> None:
 @about_routes.get(
     "/health",
     summary="Ask whether the server works",
+    response_description="It does",
     responses={503: {"model": Health, "description": "No worker process lives"}},
 )
 def health(serving: Shared, response: Response) -> Health:
@@ -198,7 +210,9 @@ def health(serving: Shared, response: Response) -> Health:
     return Health(status=status, workers=alive, in_flight=serving.store.count_in_flight())
 
 
-@about_routes.get("/version", summary="Ask what is running")
+@about_routes.get(
+    "/version", summary="Ask what is running", response_description="The version of mdcsd"
+)
 def version() -> Version:
     """Needs no token."""
     return Version(version=version_of("mdcsd"))

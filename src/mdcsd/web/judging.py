@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mdcsd.errors import MediaError
+from mdcsd.errors import InputError, MediaError
 from mdcsd.web.settings import Limits, ServeSettings
 
 Progress = Callable[[int, int], None]
@@ -96,6 +96,8 @@ def count_workers(settings: ServeSettings, wanted: int | None) -> ServeSettings:
 
     Raises: InputError or DataError, as `Detector` does.
     """
+    if not Path(settings.weights).is_file():
+        raise InputError(f"{settings.weights}: no such file. Give the path that train printed.")
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
         n_gpus = pool.submit(_load_and_count, settings.weights).result()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mdcsd.web.answers import GUARDED
 from mdcsd.web.settings import Limits
-
-STATIC = resources.files("mdcsd.web").joinpath("static")
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,12 @@ def api_page(openapi: dict[str, Any]) -> str:
         for name, schema in openapi["components"]["schemas"].items()
     }
     page = _environment().get_template("api.html.j2")
-    return page.render(info=openapi["info"], operations=_operations(openapi), schemas=schemas)
+    return page.render(
+        info=openapi["info"],
+        operations=_operations(openapi),
+        schemas=schemas,
+        guarded=[(status, answer["description"]) for status, answer in GUARDED.items()],
+    )
 
 
 def _operations(openapi: dict[str, Any]) -> list[Operation]:
@@ -66,7 +69,9 @@ def _operations(openapi: dict[str, Any]) -> list[Operation]:
                 for each in operation.get("parameters", [])
             ),
             answers=tuple(
-                (status, answer["description"]) for status, answer in operation["responses"].items()
+                (status, answer["description"])
+                for status, answer in sorted(operation["responses"].items())
+                if int(status) not in GUARDED
             ),
         )
         for path, methods in openapi["paths"].items()

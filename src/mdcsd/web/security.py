@@ -84,6 +84,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                if message["status"] >= 400 and scope["method"] not in _READING:
+                    headers["connection"] = "close"  # what is left of the body stays unread
             await send(message)
 
         refusal = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
@@ -147,7 +149,6 @@ async def _answer(send: Send, status: int, reason: str, location: str) -> None:
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),  # the body of a refused request is not read
     ]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))

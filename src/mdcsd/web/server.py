@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import FrameType
 
@@ -17,7 +17,7 @@ from mdcsd.web.api import Serving
 from mdcsd.web.app import make_app
 from mdcsd.web.folder import DataFolder
 from mdcsd.web.jobs import JobStore
-from mdcsd.web.judging import JudgeFactory, load_judge
+from mdcsd.web.judging import JudgeFactory
 from mdcsd.web.settings import ServeSettings
 from mdcsd.web.uploads import Admission
 from mdcsd.web.worker import Workers
@@ -78,12 +78,17 @@ async def _serve(settings: ServeSettings, listener: socket.socket, load: JudgeFa
         await _Server(config, serving).serve([listener])
 
 
-def serve(settings: ServeSettings, load: JudgeFactory = load_judge) -> None:
+def serve(
+    settings: ServeSettings,
+    load: JudgeFactory,
+    prepare: Callable[[ServeSettings], ServeSettings] | None = None,
+) -> None:
     """Serve until SIGTERM or Ctrl-C; queued jobs stay in the queue.
 
     Args:
         settings: what to serve with.
         load: called in each worker process; makes the function that judges.
+        prepare: completes the settings when the address is had; what takes long comes last.
 
     Raises: InputError if the folder is in use or the address cannot be had.
     """
@@ -96,4 +101,6 @@ def serve(settings: ServeSettings, load: JudgeFactory = load_judge) -> None:
             f"({error.strerror}). Choose another port, or stop what has this one."
         ) from None
     with listener:
+        if prepare is not None:
+            settings = prepare(settings)
         asyncio.run(_serve(settings, listener, load))

@@ -85,7 +85,7 @@ class Admission:
             self._open[owner] -= 1
 
     def _busy(self, reason: str, n_waiting: int) -> Refused:
-        seconds = min(max(n_waiting // (2 * self._n_workers), 1), 30)
+        seconds = min(max(n_waiting // (16 * self._n_workers), 1), 30)
         return Refused(429, f"{reason}. Try again in {seconds} s.", seconds)
 
 

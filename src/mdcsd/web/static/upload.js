@@ -21,6 +21,7 @@ const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * s
 const tell = (text) => { $("told").textContent = text; };
 
 function sizeText(bytes) {
+  if (bytes === 0) return "0 bytes";
   return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
@@ -49,7 +50,7 @@ function say(row, text, share = null) {
 }
 
 function end(row, text, isFailure) {
-  row.item.querySelector(".state").textContent = text;
+  row.item.querySelector(".state").textContent = text.charAt(0).toUpperCase() + text.slice(1);
   row.item.querySelector("progress").hidden = true;
   row.item.classList.toggle("failed", isFailure);
   tell(`${row.name}: ${text}`);
