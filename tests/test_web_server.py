@@ -49,22 +49,30 @@ def finished(served: Served, job_id: str, seconds: float = 60.0):
 
 
 def test_killed_in_the_middle_and_started_again(demo, clip, tmp_path):
-    """A real detector; the server is killed with files waiting, and its successor judges them."""
-    words = mdcsd_serve(demo[0].checkpoint, tmp_path / "serve", "--workers", "1", "--frames", "8")
+    """Killed while it judges one file and others wait; its successor, a real one, judges them."""
     content = clip.read_bytes()
-    with serving(words) as served:
-        ids = [ask(served, "POST", JOBS, content + bytes([n]))[1]["id"] for n in range(4)]
-        assert finished(served, ids[0])["state"] == "done"
+    with serving([*FAKES, str(tmp_path)]) as served:
+        ids = [
+            ask(served, "POST", f"{JOBS}?name={name}.mp4", content + bytes([n]))[1]["id"]
+            for n, name in enumerate(("first", "slow", "third", "fourth"))
+        ]
+        assert finished(served, ids[0])["verdict"] == "likely_real"
+        while ask(served, "GET", f"{JOBS}/{ids[1]}")[1]["state"] != "running":
+            time.sleep(0.05)
         served.process.send_signal(signal.SIGKILL)
         served.process.wait()
-    with serving(words) as served:
-        for number, job_id in enumerate(ids):
+    data = tmp_path / "serve"
+    with serving(
+        mdcsd_serve(demo[0].checkpoint, data, "--workers", "1", "--frames", "8")
+    ) as served:
+        ids.append(ask(served, "POST", JOBS, content + b"new")[1]["id"])
+        for job_id, tail in zip(ids, (b"\0", b"\1", b"\2", b"\3", b"new"), strict=True):
             job = finished(served, job_id)
             assert job["state"] == "done" and job["verdict"] != "cannot_judge", job
             status, report = ask(served, "GET", f"{JOBS}/{job_id}/report.json")
-            assert status == 200 and report["path"] == "unnamed file"
-            assert report["sha256"] == hashlib.sha256(content + bytes([number])).hexdigest()
-        assert not list((tmp_path / "serve" / "uploads").iterdir())
+            assert status == 200 and report["path"] == job["name"]
+            assert report["sha256"] == hashlib.sha256(content + tail).hexdigest()
+        assert not list((data / "uploads").iterdir())
         served.process.send_signal(signal.SIGTERM)
         assert served.process.wait(20) == 0
 
