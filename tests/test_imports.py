@@ -16,7 +16,7 @@ PACKAGE = Path(mdcsd.__file__).parent
 ROOMS = (
     "errors", "nouns", "judging_nouns", "config", "judging_config", "settings", "recipe",
     "storage", "catalogue",
-    "video", "faces", "tracks", "masks", "face_crops", "process_frames",
+    "pictures", "video", "faces", "tracks", "masks", "face_crops", "process_frames",
     "representation", "crops", "source_scan", "source_lists", "source_layouts",
     "sources", "splits", "datasets", "tfrecord", "records",
     "prepare_dataset",
@@ -33,7 +33,7 @@ ROOMS = (
 
 ONLY_HERE = {
     "av": {"video"},
-    "PIL": {"video"},
+    "PIL": {"pictures"},
     "ai_edge_litert": {"faces"},
     "google_crc32c": {"tfrecord"},
     "timm": {"backbones"},

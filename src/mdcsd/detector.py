@@ -25,9 +25,10 @@ from mdcsd.judging_nouns import Calibration, FrameScore, TrackScore, Verdict
 from mdcsd.metrics import describe_pooling, min_track_frames, pool_video
 from mdcsd.network import to_score
 from mdcsd.nouns import FaceCrop, FloatArray, Frame
+from mdcsd.pictures import IMAGE_SUFFIXES, read_image
 from mdcsd.preprocess import crop_to_tensor
 from mdcsd.tracks import Tracker
-from mdcsd.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media, iter_frames, read_image
+from mdcsd.video import VIDEO_SUFFIXES, find_media, iter_frames
 
 _BATCH = 32
 _SMALL_FACE_PX = 64
