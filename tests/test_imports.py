@@ -24,6 +24,7 @@ ROOMS = (
     "frequency", "backbones", "network", "checkpoint",
     "metrics", "bootstrap", "optim", "distributed", "inference", "calibration", "runs",
     "training_setup", "training",
+    "explain",
     "detector", "perturb", "video_scores", "predictions", "evaluation_report", "class_figures",
     "evaluation", "plots", "evaluation_page", "reproduce", "reproduce_estimate",
     "reproduce_table",

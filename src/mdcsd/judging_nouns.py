@@ -9,7 +9,16 @@ from typing import Literal
 
 import numpy as np
 
-from mdcsd.nouns import BoxXyxy, FloatArray, FrameKey, IntArray, Origin, VideoKey, require
+from mdcsd.nouns import (
+    BoxXyxy,
+    FloatArray,
+    FloatImage,
+    FrameKey,
+    IntArray,
+    Origin,
+    VideoKey,
+    require,
+)
 
 VerdictWord = Literal["likely_real", "uncertain", "likely_manipulated", "cannot_judge"]
 
@@ -118,6 +127,20 @@ class FrameScore:
     track_id: int
     score: float
     box_xyxy_px: BoxXyxy
+
+
+@dataclass(frozen=True)
+class Heatmaps:
+    """Where each branch looked in one crop of side S, and what is odd about its spectrum.
+
+    `rgb` and `frequency` float32 (S, S), 0..1, None in a network without that branch.
+    `log_dct_difference` float32 (64, 64), lowest frequency at [0, 0]: the crop's log-DCT minus
+    that of typical real faces, None where the checkpoint carries none.
+    """
+
+    rgb: FloatImage | None
+    frequency: FloatImage | None
+    log_dct_difference: FloatImage | None
 
 
 @dataclass(frozen=True)
