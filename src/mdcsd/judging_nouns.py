@@ -14,6 +14,7 @@ import numpy as np
 from mdcsd.nouns import (
     BoxXyxy,
     FloatArray,
+    FloatImage,
     FrameKey,
     IntArray,
     Origin,
@@ -187,9 +188,9 @@ class Heatmaps:
     that of typical real faces, None where the checkpoint carries none.
     """
 
-    rgb: FloatArray | None
-    frequency: FloatArray | None
-    log_dct_difference: FloatArray | None
+    rgb: FloatImage | None
+    frequency: FloatImage | None
+    log_dct_difference: FloatImage | None
 
 
 @dataclass(frozen=True)
