@@ -202,7 +202,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path):
     bomb = tmp_path / "bomb.png"
     Image.new("1", (20_000, 20_000)).save(bomb, optimize=True)
     assert bomb.stat().st_size < 100_000
-    with pytest.raises(MediaError, match="Scale it down"):
+    with pytest.raises(MediaError, match="decompression bomb"):
         check_media(bomb, Limits())
     large = tmp_path / "large.png"
     Image.new("1", (10_000, 6_000)).save(large)

@@ -44,6 +44,7 @@ class Checkpoint:
     calibration: Calibration
     state_dict: Tensors
     provenance: dict[str, Any]
+    real_log_dct_mean: torch.Tensor | None = None
 
     @property
     def checkpoint_id(self) -> str:

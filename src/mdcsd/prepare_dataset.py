@@ -27,6 +27,7 @@ from mdcsd.config import PrepareDatasetConfig
 from mdcsd.errors import DataError, InputError, MediaError
 from mdcsd.judging_nouns import UnjudgedVideo
 from mdcsd.nouns import SPLITS, CropEntry, FrameKey, Progress
+from mdcsd.pictures import read_image
 from mdcsd.records import (
     FORMAT_VERSION,
     INDEX_NAME,
@@ -38,7 +39,6 @@ from mdcsd.records import (
 from mdcsd.representation import represent, to_luma
 from mdcsd.splits import read_split_crops
 from mdcsd.tfrecord import ShardWriter
-from mdcsd.video import read_image
 
 
 @dataclass(frozen=True)

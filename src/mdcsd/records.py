@@ -20,8 +20,8 @@ from mdcsd.config import Representation
 from mdcsd.errors import DataError, RecordError, nearest
 from mdcsd.judging_nouns import UnjudgedVideo
 from mdcsd.nouns import BoxXyxy, FrameKey, VideoKey
+from mdcsd.pictures import decode_png, encode_png
 from mdcsd.tfrecord import FeatureValue, ShardReader, decode_example, encode_example
-from mdcsd.video import decode_png, encode_png
 
 FORMAT_VERSION = 1
 INDEX_NAME = "index.json"

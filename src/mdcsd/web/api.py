@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from mdcsd.report import content_security_policy
 from mdcsd.web.answers import (
     NOT_DONE,
     NOT_FOUND,
@@ -235,7 +236,7 @@ def _read_report(job: Job, serving: Serving, suffix: str) -> bytes:
 
 def _report_policy() -> str:
     """What a report may do, shown in the page or on its own: no origin, no requests."""
-    return "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox allow-scripts"
+    return f"{content_security_policy()}; sandbox allow-scripts"
 
 
 async def _events(job_id: str, serving: Serving) -> AsyncIterator[str]:

@@ -40,10 +40,9 @@ def load_judge(settings: ServeSettings) -> Judge:
 
     def judge(path: Path, name: str, progress: Progress) -> Report:
         check_media(path, settings.limits)
-        found = detector.judge(path, settings.frames)
+        found = detector.judge(path, settings.frames, evidence=True, progress=progress)
         verdict = replace(found, path=name)
-        html = f"<!DOCTYPE html><title>Report</title><pre>{verdict.verdict}</pre>"
-        return Report(verdict.verdict, verdict.score, verdict.to_json(), html)
+        return Report(verdict.verdict, verdict.score, verdict.to_json(), verdict.to_html())
 
     return judge
 
@@ -53,10 +52,11 @@ def check_media(path: Path, limits: Limits) -> None:
 
     Raises: MediaError.
     """
-    from mdcsd.video import IMAGE_SUFFIXES, count_frames, probe, read_image_size
+    from mdcsd.pictures import IMAGE_SUFFIXES, read_picture_size
+    from mdcsd.video import count_frames, probe
 
     if path.suffix in IMAGE_SUFFIXES:
-        _check_pixels(path, read_image_size(path), limits)
+        _check_pixels(path, read_picture_size(path), limits)
         return
     info = probe(path)
     _check_pixels(path, (info.width_px, info.height_px), limits)
