@@ -1,4 +1,6 @@
-"""A server in a process of its own, for tests: `serving([...])`, or this file run with a folder."""
+"""A server in a process of its own, for tests: `serving([...])`, or this file run with a folder and,
+if it shall take fewer files at once, how many.
+"""
 
 from __future__ import annotations
 
@@ -49,4 +51,5 @@ if __name__ == "__main__":
     from mdcsd.web.server import serve
     from web_judges import load_fake, settings_for
 
-    serve(replace(settings_for(Path(sys.argv[1])), port=0), load_fake)
+    n_jobs = int(sys.argv[2]) if sys.argv[2:] else 64
+    serve(replace(settings_for(Path(sys.argv[1]), jobs_in_all=n_jobs), port=0), load_fake)

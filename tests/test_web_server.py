@@ -6,18 +6,24 @@ import hashlib
 import http.client
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import typer
 
 from fuzz_api import fuzz
 from mdcsd.bench_serve import bench_serve, load_server
+from mdcsd.cli import app
 from mdcsd.errors import InputError
+from mdcsd.web.settings import Limits
 from served import FAKES, Served, mdcsd_serve, serving
 from web_judges import GIF
 
@@ -80,8 +86,8 @@ def test_killed_in_the_middle_and_started_again(demo, clip, tmp_path):
 def test_a_load_of_many_clients(tmp_path):
     """The load of `bench serve`, on a fake judge: more files than the queue takes at once."""
     data = tmp_path / "serve"
-    figures = load_server([*FAKES, str(tmp_path)], data, GIF, n_jobs=100, n_clients=25)
-    assert figures.n_right == 100 and figures.n_other == 0
+    figures = load_server([*FAKES, str(tmp_path), "12"], data, GIF, n_jobs=75, n_clients=25)
+    assert figures.n_right == 75 and figures.n_other == 0
     assert figures.n_refused_429 > 0
     assert figures.early_mb > 20 and figures.ratio < 1.2
 
@@ -194,3 +200,47 @@ def test_a_port_in_use_is_one_line(demo, tmp_path):
         said = refused("--weights", str(demo[0].checkpoint), "--port", port, "--data",
                        str(tmp_path / "serve"))  # fmt: skip
     assert f"--port {port}: cannot listen there" in said
+
+
+DOC = (Path(__file__).resolve().parents[1] / "docs" / "serve.md").read_text(encoding="utf-8")
+
+
+def test_the_curl_session_of_the_docs_runs(fakes, clip, tmp_path):
+    (session,) = [block for block in re.findall(r"```sh\n(.*?)```", DOC, re.S) if "curl" in block]
+    shutil.copy(clip, tmp_path / "clip.mp4")
+    script = session.replace("http://127.0.0.1:8000", fakes.url).replace("curl ", "curl -f ")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"state":"done"' in done.stdout and '"status":"ok"' in done.stdout
+    sha256 = hashlib.sha256(clip.read_bytes()).hexdigest()
+    assert json.loads((tmp_path / "report.json").read_text())["sha256"] == sha256
+
+
+def test_flags_and_defaults_of_the_docs_are_the_real_ones():
+    command = typer.main.get_command(app).commands["serve"]
+    for line in re.findall(r"^mdcsd serve (.+)$", DOC, re.M):
+        command.make_context("serve", line.split())
+    known = {name: option for option in command.params for name in option.opts}
+    for names, values in re.findall(r"^\| (`--\S.*?) \| (.+?) \|", DOC, re.M):
+        flags = re.findall(r"--[\w-]+", names)
+        if flags != ["--workers"]:
+            assert [str(known[flag].default) for flag in flags] == values.split(", ")
+    assert command.make_context("serve", ["--weights", "w"]).params["host"] == "127.0.0.1"
+
+
+def test_limits_have_one_default():
+    """What the flags say without being given is what `Limits` says."""
+    params = (
+        typer.main.get_command(app).commands["serve"].make_context("x", ["--weights", "w"]).params
+    )
+    limits = Limits()
+    assert params["max_mb"] * 2**20 == limits.upload_bytes
+    assert params["max_seconds"] == limits.duration_s
+    assert params["max_megapixels"] * 1e6 == limits.frame_pixels
+    assert (params["max_jobs"], params["max_jobs_each"]) == (
+        limits.jobs_in_all, limits.jobs_per_owner,
+    )  # fmt: skip
+    assert params["job_seconds"] == limits.job_time_s
+    assert params["keep_minutes"] * 60 == limits.keep_s

@@ -74,6 +74,14 @@ def test_a_claim_that_was_given_away_can_do_nothing(tmp_path, store):
     assert not store.fail(new, "too late")
 
 
+def test_what_is_deleted_is_overwritten(tmp_path, store):
+    folder = DataFolder(tmp_path / "serve")
+    job = put(folder, store, "telltale-name.gif")
+    assert any(b"telltale" in path.read_bytes() for path in folder.root.glob("jobs.sqlite3*"))
+    assert store.delete_unless_running(job)
+    assert not any(b"telltale" in path.read_bytes() for path in folder.root.glob("jobs.sqlite3*"))
+
+
 def test_a_file_that_is_no_queue_is_said(tmp_path):
     (tmp_path / "jobs.sqlite3").write_bytes(b"no database at all" * 100)
     with pytest.raises(DataError, match="not a usable queue"):
