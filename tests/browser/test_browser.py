@@ -85,20 +85,20 @@ class Browser:
 
     def show_as(self, width_px: int, scheme: str) -> None:
         """Take a width and a colour scheme, as a device would."""
-        metrics = {"width": width_px, "height": 900, "deviceScaleFactor": 1,
+        metrics = {"width": width_px, "height": 1800, "deviceScaleFactor": 1,
                    "mobile": width_px < 600}  # fmt: skip
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
     def shoot(self, name: str) -> None:
-        """Keep a picture of the whole page for people to look at."""
+        """Keep a picture for people to look at, when what is shown has been painted."""
         SHOTS.mkdir(parents=True, exist_ok=True)
-        found = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": found["width"], "height": found["height"], "scale": 1}
-        shot = self.driver.execute_cdp_cmd(
-            "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip}
+        self.driver.execute_async_script(
+            "const done = arguments[0]; "
+            "requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 200)))"
         )
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {})
         (SHOTS / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
 
     def violations(self) -> list[str]:
@@ -174,6 +174,45 @@ def test_a_clip_is_sent_and_its_verdict_seen(page, demo):
     page.wait(lambda: verdict in page.find("body").text.lower().replace("_", " "))
     page.driver.switch_to.default_content()
     check_everywhere(page, "report")
+    check_nothing_left(page)
+
+
+def test_the_report_in_place_is_as_good_as_the_page(page):
+    for width in WIDTHS_PX:
+        for scheme in SCHEMES:
+            page.show_as(width, scheme)
+            page.driver.switch_to.frame(page.find("#report-frame"))
+            assert page.sideways_px() == 0, width
+            assert page.violations() == [], (width, scheme)
+            page.driver.switch_to.default_content()
+    page.show_as(1280, "light")
+    check_nothing_left(page)
+
+
+def test_the_time_line_reacts_to_click_and_keyboard(page):
+    from selenium.webdriver import ActionChains, Keys
+
+    page.driver.switch_to.frame(page.find("#report-frame"))
+    bands = page.driver.find_elements("css selector", ".band")
+    stretches = page.driver.find_elements("css selector", ".stretch")
+    assert len(bands) == len(stretches) > 1
+
+    def shown() -> list[int]:
+        current = [band.get_attribute("aria-current") == "true" for band in bands]
+        visible = [stretch.is_displayed() for stretch in stretches]
+        assert current == visible
+        return [index for index, is_shown in enumerate(visible) if is_shown]
+
+    (worst,) = shown()  # preselected
+    other = 0 if worst else 1
+    ActionChains(page.driver).click(bands[other]).perform()
+    assert shown() == [other]
+    ActionChains(page.driver).send_keys(Keys.END).perform()
+    assert shown() == [len(bands) - 1]
+    ActionChains(page.driver).send_keys(Keys.ARROW_LEFT).perform()
+    assert shown() == [len(bands) - 2]
+    assert page.find(".person [role=status]").text.startswith("Shown: ")
+    page.driver.switch_to.default_content()
     check_nothing_left(page)
 
 
