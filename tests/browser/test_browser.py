@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import pytest
 
 from served import mdcsd_serve, serving
@@ -254,6 +255,29 @@ def test_refusals_are_said_and_names_are_text(page, tmp_path):
     assert not page.driver.find_elements("css selector", "#list img")
     check_everywhere(page, "refused")
     assert all("415" in each for each in page.errors())  # what the browser itself says of a 415
+
+
+def test_what_a_file_says_of_itself_stays_text(page, clip, tmp_path):
+    """HTML in the name and in the container's tags, through to the report."""
+    attack = "<img src=x onerror=\"document.title='taken'\"><script>alert(1)</script>"
+    path = tmp_path / "<img src=x onerror=alert(1)>.mp4"
+    with av.open(str(clip)) as source, av.open(str(path), "w") as target:
+        target.metadata.update(title=attack, comment=attack, artist=attack)
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    page.driver.get(page.origin)
+    page.upload(path)
+    page.wait(lambda: path.name in page.find("#report-title").text)
+    page.driver.switch_to.frame(page.find("#report-frame"))
+    page.wait(lambda: path.name in page.find("h1").text)
+    assert attack in page.driver.execute_script("return document.body.textContent")
+    assert page.driver.title != "taken"
+    assert not page.driver.find_elements("css selector", "img[src=x]")
+    page.driver.switch_to.default_content()
+    check_nothing_left(page)
 
 
 def test_all_of_it_by_keyboard(page, clip):

@@ -12,9 +12,22 @@ import typer
 from mdcsd.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mdcsd.web.settings import ServeSettings
 
 _TOKEN = "MDCSD_TOKEN"
+_EXTRA = ("fastapi", "starlette", "pydantic", "uvicorn")
+
+
+TokenFile = Annotated[
+    Path | None,
+    typer.Option("--token-file", help="File with the token to ask for.", show_default=f"${_TOKEN}"),
+]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option("--allow-host", metavar="NAME", help="Also answer to this name; repeatable."),
+]
 
 
 def serve(
@@ -30,16 +43,8 @@ def serve(
         int | None, typer.Option("--workers", help="Processes.", show_default="one a GPU or core")
     ] = None,
     frames: Annotated[int, typer.Option("--frames", help="Frames sampled over a video.")] = 32,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--token-file", help="File with the token to ask for.", show_default=f"${_TOKEN}"
-        ),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option("--allow-host", metavar="NAME", help="Also answer to this name; repeatable."),
-    ] = None,
+    token_file: TokenFile = None,
+    allow_host: AllowHost = None,
     max_mb: Annotated[float, typer.Option("--max-mb", help="Megabytes of a file.")] = 512,
     max_seconds: Annotated[float, typer.Option("--max-seconds", help="Of a video.")] = 900,
     max_megapixels: Annotated[
@@ -59,12 +64,7 @@ def serve(
     ] = 60,
 ) -> None:
     """Serve an upload page and a REST API, on this machine only unless told otherwise."""
-    try:
-        from mdcsd.web.server import serve as run
-    except ImportError as error:
-        raise InputError(
-            f"serve needs {error.name}, which is not installed. Run: pip install 'mdcsd[web]'"
-        ) from None
+    run = _import_server()
     from mdcsd.web.judging import count_workers, load_judge
     from mdcsd.web.settings import Limits, ServeSettings
 
@@ -83,6 +83,18 @@ def serve(
     )  # fmt: skip
     _warn(settings)
     run(settings, load_judge, lambda known: count_workers(known, workers))
+
+
+def _import_server() -> Callable[..., None]:
+    try:
+        from mdcsd.web.server import serve as run
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA:
+            raise
+        raise InputError(
+            f"serve needs {error.name}, which is not installed. Run: pip install 'mdcsd[web]'"
+        ) from None
+    return run
 
 
 def _read_token(path: Path | None) -> str | None:

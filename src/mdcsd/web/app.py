@@ -26,7 +26,7 @@ from mdcsd.web.security import (
 from mdcsd.web.uploads import Refused
 
 _FORM_BYTES = 4096
-_YEAR_S = 365 * 24 * 3600
+_COOKIE_S = 7 * 24 * 3600
 _page_routes = APIRouter()
 
 Shared = Annotated[Serving, Depends(serving_of)]
@@ -96,7 +96,7 @@ async def take_token(request: Request, serving: Shared) -> Response:
 def _set_cookie(response: Response, request: Request, name: str, value: str) -> None:
     is_https = request.url.scheme == "https"
     response.set_cookie(
-        name, value, max_age=_YEAR_S, httponly=True, samesite="strict", secure=is_https
+        name, value, max_age=_COOKIE_S, httponly=True, samesite="strict", secure=is_https
     )
 
 
