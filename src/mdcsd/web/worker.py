@@ -59,7 +59,7 @@ def do_job(job: Job, store: JobStore, folder: DataFolder, judge: Judge) -> None:
 
     def progress(done: int, total: int) -> None:
         nonlocal told_s
-        if time.monotonic() - told_s >= _PROGRESS_S:
+        if done == total or time.monotonic() - told_s >= _PROGRESS_S:
             told_s = time.monotonic()
             if not store.progress(job, done, total):
                 raise Abandoned

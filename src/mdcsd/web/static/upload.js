@@ -129,7 +129,9 @@ function update(row, status, isNews) {
   }
   if (status.state === "running") {
     const share = status.total ? status.done / status.total : null;
-    say(row, status.total ? `judging, ${status.done} of ${status.total} frames` : "judging", share);
+    const isJudged = share === 1; // what is left are the heat-maps, which tell no progress
+    const text = isJudged ? "making the report" : `judging, ${status.done} of ${status.total} frames`;
+    say(row, share === null ? "judging" : text, isJudged ? null : share);
     return false;
   }
   if (status.state === "failed") {
