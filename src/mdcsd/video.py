@@ -20,6 +20,7 @@ import numpy as np
 
 from mdcsd.config import FrameSelection
 from mdcsd.errors import InputError, MediaError
+from mdcsd.judging_nouns import MediaFacts
 from mdcsd.nouns import Frame, RgbArray, VideoInfo
 from mdcsd.pictures import check_file
 
@@ -92,6 +93,33 @@ def probe(path: Path) -> VideoInfo:
         return _describe(path, container)
 
 
+def read_container_facts(path: Path) -> MediaFacts:
+    """Read what a video's container says; of its frames only the first is decoded.
+
+    Raises: MediaError if the file is no video.
+    """
+    with _opened(path) as container:
+        info = _describe(path, container)
+        stream = container.streams.video[0]
+        codec = stream.codec_context
+        tags = {**container.metadata, **stream.metadata}
+        return MediaFacts(
+            kind="video",
+            container=container.format.name,
+            container_description=container.format.long_name,
+            codec=codec.name,
+            codec_description=" ".join(filter(None, (codec.codec.long_name, codec.profile))),
+            width_px=info.width_px,
+            height_px=info.height_px,
+            size_bytes=path.stat().st_size,
+            rotation_deg=-_rotation(container) % 360,
+            duration_s=container.duration / av.time_base if container.duration else None,
+            frame_rate=info.fps,
+            bit_rate_bps=_bit_rate(container, stream),
+            tags={str(name): str(value) for name, value in tags.items()},
+        )
+
+
 def spread_indices(n_frames: int, n_wanted: int) -> list[int]:
     """Choose frames spaced evenly over a whole video.
 
@@ -155,7 +183,7 @@ def _append_packets(source: Any, stream: Any, target: Any, out_stream: Any, offs
 def _opened(path: Path) -> Iterator[Any]:
     check_file(path)
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(
@@ -174,6 +202,20 @@ def _describe(path: Path, container: Any) -> VideoInfo:
     if stream.codec_context is None or not stream.width or not stream.height:
         raise MediaError(f"{path}: the video's codec or size is unknown. Convert it to H.264 mp4.")
     return VideoInfo(path, stream.width, stream.height, float(rate), _claimed_duration(stream))
+
+
+def _rotation(container: Any) -> int:
+    """Quarter turns to the left that show the first frame upright, in degrees."""
+    for decoded in _decode(container, _Damage(_describe(Path(container.name), container))):
+        return int(decoded.rotation)
+    return 0
+
+
+def _bit_rate(container: Any, stream: Any) -> float | None:
+    """Bits a second of the picture; MPEG-1 headers claim more than the file holds."""
+    of_file = container.size * 8 * av.time_base / container.duration if container.duration else None
+    known = [float(rate) for rate in (stream.bit_rate, of_file) if rate]
+    return min(known) if known else None
 
 
 def _claimed_duration(stream: Any) -> float | None:
