@@ -25,13 +25,17 @@ from mdcsd.checkpoint import Checkpoint
 from mdcsd.frequency import BAND_FLOOR, dct, inverse_dct, log_dct_bands
 from mdcsd.judging_nouns import Heatmaps
 from mdcsd.network import BranchNetwork, Cnn, MdCsdNetwork, Network, XceptionNetwork
-from mdcsd.nouns import FaceCrop, FloatImage
+from mdcsd.nouns import FaceCrop, FloatImage, RgbArray
 from mdcsd.preprocess import PreprocessSpec, crop_to_tensor, kept_part
 
 Spectrum = Literal["dct", "fft"]
 
 _BATCH = 8  # crops explained at a time: gradients hold every layer's activations
 _WINDOW_SHARE = 1 / 16  # sigma over side of the window in which content is summed
+_HEAT_OPACITY = 0.7
+DIFFERENCE_RANGE = 2.0
+"""Difference of natural logarithms at which `colour_difference` saturates: a factor of 7.4."""
+_LESS, _ALIKE, _MORE = (33, 102, 172), (247, 247, 247), (178, 70, 0)  # RGB: blue, white, brown
 
 
 def explain_crops(
@@ -88,9 +92,9 @@ def _explain(
         name: [_on_crop(one, crop, spec) for one, crop in zip(each, crops, strict=True)]
         for name, each in heat.items()
     }
-    absent = [None] * len(crops)
-    rgb, frequency = maps.get("rgb", absent), maps.get("frequency", absent)
-    return [Heatmaps(*each) for each in zip(rgb, frequency, differences or absent, strict=True)]
+    absent: list[FloatImage | None] = [None] * len(crops)
+    parts = (maps.get("rgb", absent), maps.get("frequency", absent), differences or absent)
+    return [Heatmaps(*each) for each in zip(*parts, strict=True)]
 
 
 def _grad_cams(network: Network, image: torch.Tensor) -> dict[str, FloatImage]:
@@ -191,15 +195,51 @@ def _on_crop(heat: FloatImage, crop: FaceCrop, spec: PreprocessSpec) -> FloatIma
     return whole / hottest if hottest > 0 and np.isfinite(hottest) else np.zeros_like(whole)
 
 
-def _log_dct_differences(image: torch.Tensor, checkpoint: Checkpoint) -> FloatImage | None:
-    """Compare inputs' spectra with that of typical real faces: (B, 64, 64), channels' mean."""
+def _log_dct_differences(image: torch.Tensor, checkpoint: Checkpoint) -> list[FloatImage] | None:
+    """Compare inputs' spectra with that of typical real faces: (64, 64) each, channels' mean."""
     mean = checkpoint.real_log_dct_mean
     if mean is None:
         return None
     bands = log_dct_bands(image, checkpoint.preprocess.representation)
-    return _numpy((bands - mean.to(image.device)).mean(1))
+    return list(_numpy((bands - mean.to(image.device)).mean(1)))
 
 
 def _numpy(tensor: torch.Tensor) -> FloatImage:
     array: FloatImage = tensor.detach().float().cpu().numpy()
     return array
+
+
+def colour_heat(crop_rgb: RgbArray, heat: FloatImage) -> RgbArray:
+    """Lay a heat-map over a crop: the hotter, the more opaque and the lighter.
+
+    Colours are OpenCV's inferno, whose lightness rises evenly, so that it reads without
+    colours too.
+
+    Args:
+        crop_rgb: uint8 (S, S, 3), RGB.
+        heat: float32 (S, S), 0..1; 0 leaves the crop as it is.
+
+    Returns: uint8 (S, S, 3), RGB.
+    """
+    steps = (heat * 255).round().astype(np.uint8)
+    colours = cv2.applyColorMap(steps, cv2.COLORMAP_INFERNO)[..., ::-1]
+    opacity = _HEAT_OPACITY * heat[..., None]
+    blended: RgbArray = (crop_rgb * (1 - opacity) + colours * opacity).round().astype(np.uint8)
+    return blended
+
+
+def colour_difference(log_dct_difference: FloatImage) -> RgbArray:
+    """Colour a spectrum's difference from typical real faces, on one scale for all pictures.
+
+    White is as in real faces, blue less, brown more; full colour from 2 natural logarithms,
+    a factor of 7.4. Blue and brown differ for the colour-blind too.
+
+    Args:
+        log_dct_difference: float32 (H, W), lowest frequency at [0, 0].
+
+    Returns: uint8 (H, W, 3), RGB.
+    """
+    places = (-DIFFERENCE_RANGE, 0.0, DIFFERENCE_RANGE)
+    stops = zip(_LESS, _ALIKE, _MORE, strict=True)
+    channels = [np.interp(log_dct_difference, places, each) for each in stops]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
