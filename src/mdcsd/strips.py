@@ -12,7 +12,7 @@ import numpy as np
 
 from mdcsd import storage
 from mdcsd.detector import Detector
-from mdcsd.explain import DIFFERENCE_RANGE, colour_difference, colour_heat
+from mdcsd.explain import colour_difference, colour_heat
 from mdcsd.faces import resize
 from mdcsd.judging_nouns import Heatmaps
 from mdcsd.metrics import pool_video
@@ -61,7 +61,7 @@ def explain_file(
 
 
 def draw_strip(crop: FaceCrop, score: float, maps: Heatmaps) -> RgbArray:
-    """Draw a face's pictures side by side, uint8 RGB, with what they are written above."""
+    """Draw a face's pictures side by side, uint8 RGB, titled."""
     tiles = [_titled(rgb, title, note) for rgb, title, note in _pictures(crop, score, maps)]
     gap = np.full((tiles[0].shape[0], _GAP_PX, 3), _PAPER, np.uint8)
     row = [gap]
@@ -77,21 +77,20 @@ def _pictures(crop: FaceCrop, score: float, maps: Heatmaps) -> Iterator[tuple[Rg
     yield face, f"score {score:.3f}", f"{crop.time_s:.2f} s, person {crop.track_id}"
     for heat, title, note in (
         (maps.rgb, "RGB branch", "hot: speaks for manipulated"),
-        (maps.frequency, "frequency branch", "hot: content that speaks for it"),
+        (maps.frequency, "frequency branch", "hot: content at suspect frequencies"),
     ):
         if heat is not None:
             enlarged = cv2.resize(heat, side).clip(0, 1)
             yield (
                 colour_heat(face, enlarged),
                 title,
-                note if heat.any() else "nothing speaks for it",
+                note if heat.any() else "nothing speaks for manipulated",
             )
     difference = maps.log_dct_difference
     if difference is not None:
         bands = colour_difference(difference)
         coloured = bands.repeat(_TILE_PX // len(bands), 0).repeat(_TILE_PX // len(bands), 1)
-        note = f"blue less, brown more (full at {DIFFERENCE_RANGE:g})"
-        yield coloured, "log-DCT against real faces", note
+        yield coloured, "log-DCT minus real faces'", "low at top left; blue less, brown more"
 
 
 def _titled(rgb: RgbArray, title: str, note: str) -> RgbArray:
