@@ -1,5 +1,6 @@
-"""A server in a process of its own, for tests: `serving([...])`, or this file run with a folder and,
-if it shall take fewer files at once, how many.
+"""A server in a process of its own, for tests.
+
+`serving([...])`, or this file run with a folder and, if it shall take few files at once, how many.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import html
 import json
 import stat
 import time
+from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -315,6 +316,20 @@ def test_too_many_files_wait_with_a_time_to_come_back(tmp_path):
     assert full.status_code == 429 and 1 <= int(full.headers["retry-after"]) <= 30
     site.judge_next()
     assert one.post(JOBS, content=GIF).status_code == 202
+
+
+def test_the_time_to_come_back_goes_by_what_judging_takes(tmp_path):
+    site = Site(tmp_path, jobs_in_all=8)
+    browser = site.browser()
+    waits = []
+    for took_s in (0.1, 10.0, 1000.0):
+        while browser.post(JOBS, content=GIF).status_code == 202:
+            pass
+        job = site.serving.store.claim(0)
+        site.serving.store.finish(replace(job, started_s=time.time() - took_s), "uncertain", 0.5)
+        assert browser.post(JOBS, content=GIF).status_code == 202
+        waits.append(int(browser.post(JOBS, content=GIF).headers["retry-after"]))
+    assert waits == [1, 5, 30]
 
 
 def test_forms_are_told_how_to_send(site):

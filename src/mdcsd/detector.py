@@ -90,7 +90,7 @@ class Detector:
         n_sampled = 0
         crops: list[FaceCrop] = []
         rows: list[FrameScore] = []
-        for n_read, batch in _batches(self._iter_crops(path, n_frames, cropped, progress)):
+        for n_read, batch in _batches(self.iter_crops(path, n_frames, cropped, progress)):
             n_sampled += n_read
             rows += [
                 FrameScore(crop.frame_index, crop.time_s, crop.track_id, score, crop.box_xyxy_px)
@@ -159,9 +159,10 @@ class Detector:
         scores = to_score(logits, self.checkpoint.calibration.temperature)
         return scores.double().cpu().numpy(), features.float().cpu().numpy()
 
-    def _iter_crops(
-        self, path: Path, n_frames: int, cropped: bool, progress: Progress | None
+    def iter_crops(
+        self, path: Path, n_frames: int, cropped: bool, progress: Progress | None = None
     ) -> Iterator[tuple[Frame, list[FaceCrop]]]:
+        """Yield the sampled frames with their faces, see `judge`."""
         tracker = Tracker()
         n_all = 1 if path.suffix.lower() in IMAGE_SUFFIXES else n_frames
         scale = self.checkpoint.preprocess.crop_scale

@@ -18,6 +18,7 @@ from mdcsd.cli import (
     demo,
     detect,
     evaluate,
+    explain,
     prepare_dataset,
     process_frames,
     reproduce,
@@ -63,6 +64,7 @@ app.command("test")(test.test)
 app.command("calibrate")(calibrate.calibrate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("detect")(detect.detect)
+app.command("explain")(explain.explain)
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("reproduce")(reproduce.reproduce)

@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     started_s REAL NOT NULL DEFAULT 0,
     done INTEGER NOT NULL DEFAULT 0,
     total INTEGER NOT NULL DEFAULT 0,
+    took_s REAL,
     verdict TEXT,
     score REAL,
     error TEXT
@@ -135,6 +136,13 @@ class JobStore:
                 return int(base.execute(text).fetchone()[0])
             return int(base.execute(text + " AND owner = ?", [owner]).fetchone()[0])
 
+    def usual_s(self) -> float:
+        """Average the seconds that judging the last twenty files took; 1 before the first."""
+        text = """SELECT AVG(took_s) FROM (SELECT took_s FROM jobs WHERE took_s IS NOT NULL
+                  ORDER BY number DESC LIMIT 20)"""
+        with self._connection() as base:
+            return float(base.execute(text).fetchone()[0] or 1.0)
+
     def count_ahead(self, job: Job) -> int:
         """Count queued jobs that come before a queued one."""
         text = """SELECT COUNT(*) FROM jobs WHERE state = 'queued'
@@ -163,8 +171,8 @@ class JobStore:
 
     def finish(self, job: Job, verdict: str, score: float | None) -> bool:
         """Set a claimed job done, its report lying ready; False if the claim no longer stands."""
-        change = "state = 'done', verdict = ?, score = ?, done = total"
-        return self._change_claimed(job, change, [verdict, score])
+        change = "state = 'done', verdict = ?, score = ?, done = total, took_s = ?"
+        return self._change_claimed(job, change, [verdict, score, time.time() - job.started_s])
 
     def fail(self, job: Job, error: str) -> bool:
         """Set a claimed job failed, with the reason for its owner."""
