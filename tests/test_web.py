@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import html
 import json
+import sqlite3
 import stat
 import time
 from dataclasses import replace
@@ -351,6 +352,17 @@ def test_a_full_disk_is_no_fault_of_ours(site, monkeypatch):
     monkeypatch.setattr("mdcsd.web.uploads._put", full)
     answer = site.visitor().post(JOBS, content=GIF)
     assert answer.status_code == 507 and "No space left" in answer.json()["detail"]
+    assert files_of(site) == []
+
+
+def test_a_queue_that_is_locked_is_no_500(site, monkeypatch):
+    def locked(*_):
+        raise sqlite3.OperationalError("database is locked")
+
+    browser = site.visitor()
+    monkeypatch.setattr("mdcsd.web.jobs.JobStore.add", locked)
+    answer = browser.post(JOBS, content=GIF)
+    assert answer.status_code == 503 and answer.headers["retry-after"] == "10"
     assert files_of(site) == []
 
 

@@ -66,6 +66,7 @@ GUARDED: Answers = {
     401: _problem("A token is needed"),
     403: _problem("Asked by a page of another origin"),
     421: _problem("Asked under a name that is not answered"),
+    503: _problem("The queue cannot be read or written now"),
 }
 NOT_FOUND: Answers = {
     404: _problem("No such file, deleted, or not yours"),

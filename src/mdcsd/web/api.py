@@ -26,7 +26,7 @@ from mdcsd.web.answers import (
     status_of,
 )
 from mdcsd.web.folder import DataFolder
-from mdcsd.web.jobs import Job, JobStore, new_id
+from mdcsd.web.jobs import Job, JobStore, QueueError, new_id
 from mdcsd.web.security import OWNER_COOKIE, owner_of, same_secret
 from mdcsd.web.settings import ServeSettings
 from mdcsd.web.uploads import Admission, Refused, receive, shown_name
@@ -120,7 +120,7 @@ async def post_job(
             job = Job(job_id, owner, shown_name(name), got.suffix, got.sha256, got.n_bytes, now,
                       now + limits.keep_s)  # fmt: skip
             os.replace(part, serving.folder.upload(job))
-            await run_in_threadpool(serving.store.add, job)
+            await run_in_threadpool(_enter, job, serving)
     except OSError as error:
         raise Refused(507, f"the file cannot be kept here ({error.strerror}).") from None
     response.headers["location"] = f"{API}/jobs/{job_id}"
@@ -223,6 +223,15 @@ def _check_not_a_form(request: Request) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
         raise Refused(415, "forms are not taken: send the file itself, as in curl -T FILE -X POST.")
+
+
+def _enter(job: Job, serving: Serving) -> None:
+    """Queue a job whose file lies ready; no file stays behind if that fails."""
+    try:
+        serving.store.add(job)
+    except QueueError:
+        serving.folder.forget_upload(job)
+        raise
 
 
 def _read_report(job: Job, serving: Serving, suffix: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version as version_of
 from typing import Annotated
 from urllib.parse import parse_qs
@@ -15,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from mdcsd.web import pages
 from mdcsd.web.answers import GUARDED
 from mdcsd.web.api import Serving, about_routes, api_routes, serving_of
+from mdcsd.web.jobs import QueueError
 from mdcsd.web.security import (
     OWNER_COOKIE,
     SESSION_COOKIE,
@@ -51,6 +53,7 @@ def make_app(serving: Serving) -> FastAPI:
     app.add_middleware(Guard, settings=serving.settings)
     app.add_exception_handler(405, _answer_wrong_method)
     app.add_exception_handler(Refused, _answer_refused)
+    app.add_exception_handler(QueueError, _answer_no_queue)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     return app
 
@@ -114,6 +117,12 @@ def _answer_refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refused)
     headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
     return JSONResponse({"detail": error.reason}, error.status, headers)
+
+
+def _answer_no_queue(request: Request, error: Exception) -> JSONResponse:
+    print(f"error: the queue: {error}", file=sys.stderr)
+    detail = "the queue cannot be read or written now. Try again."
+    return JSONResponse({"detail": detail}, 503, {"retry-after": "10"})
 
 
 def _answer_invalid(request: Request, error: Exception) -> JSONResponse:

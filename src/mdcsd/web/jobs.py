@@ -21,6 +21,9 @@ from typing import Any, Literal
 
 from mdcsd.errors import DataError
 
+QueueError = sqlite3.OperationalError
+"""The queue cannot be read or written now: locked for long, or no space left."""
+
 State = Literal["queued", "running", "done", "failed"]
 
 _VERSION = 1

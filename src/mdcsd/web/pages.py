@@ -71,7 +71,7 @@ def _operations(openapi: dict[str, Any]) -> list[Operation]:
             answers=tuple(
                 (status, answer["description"])
                 for status, answer in sorted(operation["responses"].items())
-                if int(status) not in GUARDED
+                if answer["description"] != GUARDED.get(int(status), {}).get("description")
             ),
         )
         for path, methods in openapi["paths"].items()
