@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mdcsd.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mdcsd.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_tensors
 from mdcsd.config import NetworkConfig
 from mdcsd.errors import CheckpointError
 from mdcsd.judging_nouns import Calibration
@@ -73,3 +73,28 @@ def test_cut_off_foreign_and_missing_files_are_refused(tmp_path):
                         ("gone", "no such checkpoint")):  # fmt: skip
         with pytest.raises(CheckpointError, match=words):
             load_checkpoint(tmp_path / f"{name}.safetensors")
+
+
+def test_the_mean_spectrum_travels_beside_the_weights_and_leaves_the_id(tmp_path):
+    before = replace(checkpoint(), real_log_dct_mean=torch.rand(3, 64, 64))
+    save_checkpoint(before, tmp_path / "best.safetensors")
+    after = load_checkpoint(tmp_path / "best.safetensors")
+    assert torch.equal(after.real_log_dct_mean, before.real_log_dct_mean)
+    assert after.state_dict.keys() == before.state_dict.keys()
+    assert after.checkpoint_id == checkpoint().checkpoint_id
+    after.build()
+
+
+def test_a_checkpoint_of_format_2_is_read_and_has_no_mean_spectrum(tmp_path):
+    old = checkpoint()
+    header = {**old.header(), "format_version": 2}
+    save_tensors(old.state_dict, header, tmp_path / "old.safetensors")
+    after = load_checkpoint(tmp_path / "old.safetensors")
+    assert after.real_log_dct_mean is None and after.checkpoint_id == old.checkpoint_id
+
+
+def test_a_mean_spectrum_of_another_shape_is_refused(tmp_path):
+    path = tmp_path / "best.safetensors"
+    save_checkpoint(replace(checkpoint(), real_log_dct_mean=torch.rand(1, 64, 64)), path)
+    with pytest.raises(CheckpointError, match=r"real_log_dct_mean is \(1, 64, 64\), expected \(3"):
+        load_checkpoint(path)

@@ -121,6 +121,15 @@ def test_no_path_of_a_cluster_or_a_machine():
         assert all(volume.startswith("${MDCSD_") for volume in service["volumes"])
 
 
+def test_the_server_is_reached_from_this_machine_only_and_writes_where_it_may():
+    web = yaml.safe_load(COMPOSE.read_text())["services"]["web"]
+    assert web["ports"] == ["127.0.0.1:8000:8000"]
+    assert web["read_only"] and web["cap_drop"] == ["ALL"]
+    params = parse(web["command"])
+    assert params["host"] == "0.0.0.0" and params["allow_host"] == ["localhost"]
+    assert str(params["data"]).startswith("/runs/") and params["weights"].is_absolute()
+
+
 def test_the_four_commands_of_the_readme_are_services_and_jobs():
     text = (DOCKER / "README.md").read_text()
     shown = re.findall(r"run --rm (\S+)$", text, re.M)

@@ -6,7 +6,7 @@ import pytest
 
 from mdcsd.crops import label_classes, parse_source_ids, read_crop_folder
 from mdcsd.errors import DataError, InputError
-from mdcsd.video import read_image
+from mdcsd.pictures import read_image
 
 
 def touch(root, *names):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mdcsd.faces import FaceFinder, crop_square, cut_crop, resize
-from mdcsd.video import read_image
+from mdcsd.pictures import read_image
 
 
 @pytest.fixture(scope="module")

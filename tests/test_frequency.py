@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import fft
 
-from mdcsd.frequency import FrequencyTransform, dct_matrix
+from mdcsd.frequency import FrequencyTransform, dct_matrix, log_dct_bands
 from mdcsd.representation import represent
 
 SIDE = 299
@@ -96,3 +96,30 @@ def test_autocast_does_not_lower_the_precision(kind):
         inside = module(pixels)
     assert inside.dtype == torch.float32
     torch.testing.assert_close(inside, module(pixels))
+
+
+@pytest.mark.parametrize("side", [64, 96, 112, 224, 299])
+def test_bands_of_any_side_by_hand(side):
+    picture = np.random.default_rng(1).integers(0, 256, (1, 2, side, side)).astype(np.float32)
+    logs = np.log(np.abs(fft.dctn(picture.astype(np.float64), axes=(2, 3), norm="ortho")) + 1)
+    starts = [i * side // 64 for i in range(64)]
+    ends = [-(-(i + 1) * side // 64) for i in range(64)]
+    expected = [
+        [logs[..., a:b, c:d].mean((2, 3)) for c, d in zip(starts, ends, strict=True)]
+        for a, b in zip(starts, ends, strict=True)
+    ]
+    bands = log_dct_bands(torch.from_numpy(picture), "raw").numpy()
+    np.testing.assert_allclose(bands, np.array(expected).transpose(2, 3, 0, 1), atol=1e-3)
+
+
+def test_bands_of_pixels_and_of_their_coefficients_are_alike():
+    picture = np.random.default_rng(1).integers(0, 256, (96, 96, 3)).astype(np.uint8)
+    bands = [
+        log_dct_bands(
+            torch.from_numpy(represent(picture, kind).transpose(2, 0, 1).copy())[None].float(), kind
+        )
+        for kind in ("raw", "dct", "dct_log_scaled")
+    ]
+    assert torch.allclose(bands[0], bands[1], atol=1e-3) and torch.allclose(
+        bands[0], bands[2], atol=1e-3
+    )

@@ -16,7 +16,7 @@ PACKAGE = Path(mdcsd.__file__).parent
 ROOMS = (
     "errors", "nouns", "judging_nouns", "config", "judging_config", "settings", "recipe",
     "storage", "catalogue",
-    "video", "faces", "tracks", "masks", "face_crops", "process_frames",
+    "pictures", "video", "media_facts", "faces", "tracks", "masks", "face_crops", "process_frames",
     "representation", "crops", "source_scan", "source_lists", "source_layouts",
     "sources", "splits", "datasets", "tfrecord", "records",
     "shard_set", "split_writer", "prepare_dataset",
@@ -24,23 +24,32 @@ ROOMS = (
     "frequency", "backbones", "network", "checkpoint",
     "metrics", "bootstrap", "optim", "distributed", "inference", "calibration", "runs",
     "training_setup", "training",
+    "explain", "evidence",
     "detector", "perturb", "video_scores", "predictions", "evaluation_report", "comparison",
     "class_figures", "data_scores", "evaluation", "plots", "evaluation_page",
+    "report", "report_index", "detect_batch",
     "reproduce", "reproduce_estimate", "reproduce_table",
-    "bench", "demo",
+    "strips",
+    "web", "bench", "bench_serve", "demo",
     "cli", "__main__",
 )  # fmt: skip
 
 ONLY_HERE = {
     "av": {"video"},
-    "PIL": {"video"},
+    "PIL": {"pictures"},
     "ai_edge_litert": {"faces"},
     "google_crc32c": {"tfrecord"},
     "timm": {"backbones"},
     "safetensors": {"backbones", "checkpoint"},
     "sklearn": {"metrics"},
     "matplotlib": {"plots"},
-    "jinja2": {"evaluation_page"},
+    "jinja2": {"evaluation_page", "report", "report_index", "web"},
+    "fastapi": {"web"},
+    "starlette": {"web"},
+    "pydantic": {"web"},
+    "uvicorn": {"web"},
+    "sqlite3": {"web"},
+    "c2pa": {"media_facts"},
     "dlib": {"bench"},
     "typer": {"cli"},
     "rich": {"cli"},
@@ -106,6 +115,8 @@ HEAVY = {
     "tensorboard",
     "matplotlib",
     "jinja2",
+    "uvicorn",
+    "sqlite3",
 }
 
 
@@ -125,12 +136,14 @@ def test_help_is_light():
         "train",
         "test",
         "detect",
+        "explain",
         "demo",
         "bench",
         "calibrate",
         "evaluate",
         "reproduce",
         "datasets",
+        "serve",
     ):
         assert not loaded_after(code.replace("'--help'", f"'{command}', '--help'")) & HEAVY
 

@@ -17,11 +17,11 @@ from conftest import save_noise
 from mdcsd import prepare_dataset as room
 from mdcsd.config import PrepareDatasetConfig
 from mdcsd.errors import DataError, InputError, SettingError
+from mdcsd.pictures import read_image
 from mdcsd.prepare_dataset import prepare_dataset
 from mdcsd.records import decode_record
 from mdcsd.shard_set import open_shards
 from mdcsd.tfrecord import ShardReader
-from mdcsd.video import read_image
 
 
 def run(folder: Path, **settings):

@@ -17,6 +17,7 @@ from mdcsd.checkpoint import load_checkpoint
 from mdcsd.config import NetworkConfig, PrepareDatasetConfig
 from mdcsd.distributed import Rank
 from mdcsd.errors import DataError, InputError, SettingError
+from mdcsd.frequency import log_dct_bands
 from mdcsd.inference import sample_losses
 from mdcsd.loader import FaceDataset, cut_batches, iter_batches
 from mdcsd.network import build_network
@@ -79,6 +80,19 @@ def test_a_run_interrupted_in_mid_epoch_resumes_with_the_same_numbers(
     ours, theirs = load_checkpoint(resumed.best), load_checkpoint(uninterrupted[0].best)
     assert ours.state_dict.keys() == theirs.state_dict.keys()
     assert all(torch.equal(ours.state_dict[k], theirs.state_dict[k]) for k in ours.state_dict)
+    assert torch.equal(ours.real_log_dct_mean, theirs.real_log_dct_mean)
+
+
+def test_the_mean_spectrum_is_of_real_training_faces_alone(uninterrupted, train_set, monkeypatch):
+    checkpoint = load_checkpoint(uninterrupted[0].best)
+    job = setup(RunFolder(uninterrupted[1]).resumed_settings({}))
+    data = FaceDataset(job.train_set, job.spec, job.classes)
+    real = torch.stack([data[int(i)][0] for i in np.flatnonzero(data.labels() == 0)])
+    expected = log_dct_bands(real, "raw").mean(0)
+    assert torch.allclose(checkpoint.real_log_dct_mean, expected, atol=1e-4)
+    monkeypatch.setattr(training, "_REAL_SAMPLES", 5)
+    few = training.fit_real_log_dct_mean(data, job.config, job.spec)
+    assert few.shape == (3, 64, 64) and not torch.allclose(few, expected, atol=1e-4)
 
 
 def test_resuming_cannot_change_what_the_numbers_depend_on(uninterrupted):

@@ -16,15 +16,13 @@ from PIL import Image
 from conftest import save_sound
 from mdcsd.config import FrameSelection
 from mdcsd.errors import InputError, MediaError, SettingError
+from mdcsd.pictures import decode_png, encode_png, read_image
 from mdcsd.video import (
     count_frames,
-    decode_png,
-    encode_png,
     find_media,
     iter_frames,
     loop_video,
     probe,
-    read_image,
     spread_indices,
     write_video,
 )

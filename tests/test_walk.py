@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mdcsd.checkpoint import load_checkpoint
-from mdcsd.video import read_image
+from mdcsd.pictures import read_image
 
 
 def test_from_clips_to_verdicts(demo):

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 
@@ -23,6 +23,9 @@ from mdcsd.errors import InputError
 from mdcsd.nouns import RgbArray
 from mdcsd.process_frames import process_frames
 from mdcsd.video import iter_frames, loop_video, probe, write_video
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 HD_WH = (1920, 1080)
 _LOOP_S = 600.0
@@ -215,8 +218,8 @@ def _measure_process(video: Path, output: Path) -> dict[str, float]:
     return figures
 
 
-def as_rows(figures: FacesFigures) -> list[list[str]]:
-    """Lay figures out as (name, value) rows."""
+def as_rows(figures: DataclassInstance) -> list[list[str]]:
+    """Lay the figures of a dataclass out as (name, value) rows."""
     return [
         [name, f"{value:.2f}" if isinstance(value, float) else str(value)]
         for name, value in asdict(figures).items()

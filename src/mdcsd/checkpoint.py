@@ -20,12 +20,14 @@ from safetensors.torch import save
 from mdcsd import storage
 from mdcsd.config import NetworkConfig
 from mdcsd.errors import CheckpointError, MdcsdError
+from mdcsd.frequency import N_BANDS
 from mdcsd.judging_nouns import Calibration
 from mdcsd.network import Network, build_network
 from mdcsd.preprocess import SPEC_VERSION, PreprocessSpec
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _HEADER_KEY = "mdcsd"
+_REAL_MEAN = "real_log_dct_mean"
 
 Tensors = dict[str, torch.Tensor]
 
@@ -36,6 +38,8 @@ class Checkpoint:
 
     `class_names[0]` is the real class; `state_dict` are tensors by name, on CPU;
     `provenance` says of what data, command, commit, seed and epoch it was made.
+    `real_log_dct_mean` float32 (C, 64, 64), C channels of the input (3 for colour), is the
+    mean of `frequency.log_dct_bands` over real training faces, None in files of before 0.3.
     """
 
     network: NetworkConfig
@@ -44,10 +48,14 @@ class Checkpoint:
     calibration: Calibration
     state_dict: Tensors
     provenance: dict[str, Any]
+    real_log_dct_mean: torch.Tensor | None = None
 
     @property
     def checkpoint_id(self) -> str:
-        """Twelve hexadecimal digits that change with the weights or the preprocessing."""
+        """Twelve hexadecimal digits that change with the weights or the preprocessing.
+
+        What changes no logit, the calibration and the mean spectrum, is not in it.
+        """
         digest = hashlib.sha256(json.dumps(self._shape(), sort_keys=True).encode())
         for name in sorted(self.state_dict):
             digest.update(name.encode())
@@ -83,7 +91,9 @@ class Checkpoint:
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint, whole or not at all."""
-    save_tensors(checkpoint.state_dict, checkpoint.header(), path)
+    mean = checkpoint.real_log_dct_mean
+    beside = {} if mean is None else {_REAL_MEAN: mean}
+    save_tensors({**checkpoint.state_dict, **beside}, checkpoint.header(), path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -103,13 +113,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 f"{path}: made for preprocessing version {header['preprocess']['version']}, this "
                 f"mdcsd has {SPEC_VERSION}. Use the mdcsd it was made with, or train again."
             )
+        preprocess = PreprocessSpec(**header["preprocess"])
+        mean = _take_mean(path, tensors, preprocess.channels)
         return Checkpoint(
             network=NetworkConfig(**header["network"]),
-            preprocess=PreprocessSpec(**header["preprocess"]),
+            preprocess=preprocess,
             class_names=tuple(header["class_names"]),
             calibration=_read_calibration(header),
             state_dict=tensors,
             provenance=header["provenance"],
+            real_log_dct_mean=mean,
         )
     except (KeyError, TypeError) as error:
         raise _not_ours(path, f"its header lacks {error}") from None
@@ -117,6 +130,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise
     except MdcsdError as error:
         raise _not_ours(path, str(error)) from None
+
+
+def _take_mean(path: Path, tensors: Tensors, channels: int) -> torch.Tensor | None:
+    """Part the mean spectrum from the network's tensors."""
+    mean, expected = tensors.pop(_REAL_MEAN, None), (channels, N_BANDS, N_BANDS)
+    if mean is not None and mean.shape != expected:
+        raise _not_ours(path, f"{_REAL_MEAN} is {tuple(mean.shape)}, expected {expected}")
+    return mean
 
 
 def _read_calibration(header: dict[str, Any]) -> Calibration:

@@ -25,6 +25,7 @@ from mdcsd.faces import FaceFinder, resize
 from mdcsd.judging_config import TestConfig
 from mdcsd.judging_nouns import Verdict
 from mdcsd.nouns import RgbArray
+from mdcsd.pictures import decode_png, encode_png
 from mdcsd.prepare_dataset import prepare_dataset
 from mdcsd.process_frames import process_frames
 from mdcsd.recipe import load_settings
@@ -32,7 +33,7 @@ from mdcsd.runs import new_run_path
 from mdcsd.settings import Settings
 from mdcsd.split_writer import dataset_folder
 from mdcsd.training import Hooks, train
-from mdcsd.video import decode_png, encode_png, write_video
+from mdcsd.video import write_video
 
 FPS = 25
 _SIDE_PX = 320

@@ -7,8 +7,12 @@ preprocessing that the checkpoint carries.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,20 +21,27 @@ from mdcsd import storage
 from mdcsd.checkpoint import Checkpoint, load_checkpoint
 from mdcsd.config import Device, FrameSelection, Pool
 from mdcsd.errors import InputError
+from mdcsd.evidence import collect_evidence
+from mdcsd.explain import explain_crops
 from mdcsd.face_crops import crop_faces
 from mdcsd.faces import FaceFinder
 from mdcsd.inference import autocast, check_finite, choose_device
 from mdcsd.judging_config import DetectConfig
-from mdcsd.judging_nouns import Calibration, FrameScore, TrackScore, Verdict
+from mdcsd.judging_nouns import Calibration, FrameScore, Heatmaps, MediaFacts, TrackScore, Verdict
+from mdcsd.media_facts import is_strongly_compressed, read_media_facts
 from mdcsd.metrics import describe_pooling, min_track_frames, pool_video
 from mdcsd.network import to_score
-from mdcsd.nouns import FaceCrop, FloatArray, Frame
+from mdcsd.nouns import FaceCrop, FloatArray, Frame, RgbArray
+from mdcsd.pictures import IMAGE_SUFFIXES, read_image
 from mdcsd.preprocess import crop_to_tensor
 from mdcsd.tracks import Tracker
-from mdcsd.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media, iter_frames, read_image
+from mdcsd.video import iter_frames
 
 _BATCH = 32
 _SMALL_FACE_PX = 64
+_FEW_FRAMES = 8  # a quarter of what is sampled by default
+
+Progress = Callable[[int, int], None]
 
 
 class Detector:
@@ -57,6 +68,8 @@ class Detector:
         n_frames: int = 32,
         pool: Pool = "track",
         cropped: bool = False,
+        evidence: bool = False,
+        progress: Progress | None = None,
     ) -> Verdict:
         """Judge one picture or video.
 
@@ -65,6 +78,9 @@ class Detector:
             n_frames: frames to sample evenly over a video.
             pool: how frames become one score, see `metrics.pool_video`.
             cropped: the file shows a face crop of the network's crop scale already.
+            evidence: keep pictures of the faces, with heat-maps, for `Verdict.to_html`; takes
+                about twice as long.
+            progress: called with (frames done, frames in all) after each frame.
 
         Returns: a verdict; `cannot_judge`, with the reason, if nobody was seen often enough.
 
@@ -72,14 +88,48 @@ class Detector:
         """
         path = Path(path)
         n_sampled = 0
+        crops: list[FaceCrop] = []
         rows: list[FrameScore] = []
-        for n_frames_read, crops in _batches(self._iter_crops(path, n_frames, cropped)):
-            n_sampled += n_frames_read
+        for n_read, batch in _batches(self.iter_crops(path, n_frames, cropped, progress)):
+            n_sampled += n_read
             rows += [
                 FrameScore(crop.frame_index, crop.time_s, crop.track_id, score, crop.box_xyxy_px)
-                for crop, score in zip(crops, self.score(crops)[0].tolist(), strict=True)
+                for crop, score in zip(batch, self.score(batch)[0].tolist(), strict=True)
             ]
-        return self._verdict(path, n_sampled, tuple(rows), pool)
+            crops += batch if evidence else []
+        settings = {"frames": n_frames, "pool": pool, "cropped": cropped}
+        verdict = self._verdict(path, n_sampled, tuple(rows), settings)
+        if not evidence:
+            return verdict
+        shown = collect_evidence(crops, rows, verdict.tracks, self.explain)
+        return replace(verdict, evidence=shown)
+
+    def explain(self, crops: list[FaceCrop]) -> list[Heatmaps]:
+        """Find where each branch of the network looked, a crop each."""
+        return explain_crops(self._network, self.checkpoint, crops, self._device)
+
+    def score_faces(self, faces: RgbArray) -> FloatArray:
+        """Score face crops of the network's crop scale, as `process-frames` cuts them.
+
+        Args:
+            faces: uint8 (N, S, S, 3), RGB, of any side S.
+
+        Returns: float64 (N,), 0..1, higher is more fake.
+
+        Raises: InputError if the array is of another shape or type.
+        """
+        shape, kind = np.shape(faces), getattr(faces, "dtype", type(faces).__name__)
+        if kind != np.uint8 or len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
+            raise InputError(
+                f"faces of shape {shape} and type {kind}: expected uint8 (N, S, S, 3), RGB. Cut "
+                "square crops, or give the whole file to judge()."
+            )
+        scale = self.checkpoint.preprocess.crop_scale
+        scores = [
+            self.score([whole_picture(Frame(0, 0.0, rgb), "", scale) for rgb in part])[0]
+            for part in (faces[start : start + _BATCH] for start in range(0, len(faces), _BATCH))
+        ]
+        return np.concatenate(scores) if scores else np.empty(0)
 
     def find(self, frame: Frame, video_id: str, tracker: Tracker) -> list[FaceCrop]:
         """Cut the faces out of a frame as the network expects them, the largest first."""
@@ -109,19 +159,23 @@ class Detector:
         scores = to_score(logits, self.checkpoint.calibration.temperature)
         return scores.double().cpu().numpy(), features.float().cpu().numpy()
 
-    def _iter_crops(
-        self, path: Path, n_frames: int, cropped: bool
+    def iter_crops(
+        self, path: Path, n_frames: int, cropped: bool, progress: Progress | None = None
     ) -> Iterator[tuple[Frame, list[FaceCrop]]]:
+        """Yield the sampled frames with their faces, see `judge`."""
         tracker = Tracker()
-        for frame in iter_sampled_frames(path, n_frames):
+        n_all = 1 if path.suffix.lower() in IMAGE_SUFFIXES else n_frames
+        scale = self.checkpoint.preprocess.crop_scale
+        for n_done, frame in enumerate(iter_sampled_frames(path, n_frames), start=1):
             if cropped:
-                scale = self.checkpoint.preprocess.crop_scale
                 yield frame, [whole_picture(frame, path.name, scale)]
             else:
                 yield frame, self.find(frame, path.name, tracker)
+            if progress:
+                progress(n_done, n_all)
 
     def _verdict(
-        self, path: Path, n_sampled: int, frames: tuple[FrameScore, ...], pool: Pool
+        self, path: Path, n_sampled: int, frames: tuple[FrameScore, ...], settings: dict[str, Any]
     ) -> Verdict:
         by_track: dict[int, list[FrameScore]] = defaultdict(list)
         for frame in frames:
@@ -130,14 +184,14 @@ class Detector:
             track: [(row.frame_index, row.score) for row in rows]
             for track, rows in by_track.items()
         }
-        score = pool_video(pairs, n_sampled, pool)
+        score = pool_video(pairs, n_sampled, settings["pool"])
         calibration = self.checkpoint.calibration
-        verdict = "cannot_judge" if score is None else calibration.verdict(score)
+        media = read_media_facts(path)
         return Verdict(
             path=str(path),
             sha256=storage.sha256_of(path),
             score=score,
-            verdict=verdict,
+            verdict="cannot_judge" if score is None else calibration.verdict(score),
             thresholds={
                 "uncertain_from": calibration.uncertain_from,
                 "manipulated_from": calibration.manipulated_from,
@@ -145,11 +199,27 @@ class Detector:
             reason=_reason(score, n_sampled, by_track, calibration),
             checkpoint_id=self.checkpoint_id,
             backend=f"torch {torch.__version__} {self._device.type}",
-            pooling=describe_pooling(pool),
+            pooling=describe_pooling(settings["pool"]),
             n_frames_sampled=n_sampled,
             tracks=tuple(_summarise(track, rows) for track, rows in sorted(by_track.items())),
             frames=frames,
-            warnings=_warnings(n_sampled, by_track),
+            warnings=(*_face_warnings(n_sampled, by_track), *_media_warnings(media)),
+            calibrated_on=calibration.fitted_on,
+            network=self._describe_network(),
+            weights_licence=str(self.checkpoint.provenance.get("licence", "")),
+            settings=settings,
+            mdcsd=version("mdcsd"),
+            judged_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            media=media,
+        )
+
+    def _describe_network(self) -> str:
+        network, side = self.checkpoint.network, self.checkpoint.preprocess.image_size_px
+        if network.name != "mdcsd":
+            return f"{network.name}, input {side} px"
+        return (
+            f"mdcsd, backbone {network.backbone}, branches {network.branches}, frequency "
+            f"{network.frequency}, stitch {network.stitch}, input {side} px"
         )
 
 
@@ -160,21 +230,6 @@ def detect(
     config = config or DetectConfig()
     detector = Detector(weights or config.weights, config.device)
     return detector.judge(path, config.frames, config.pool, config.cropped)
-
-
-def find_inputs(paths: list[Path]) -> list[Path]:
-    """List the pictures and videos that files and folders name, folders recursively.
-
-    A path that does not exist, or a folder with nothing to judge, is kept, so that judging
-    it reports the error in its place.
-    """
-    found: list[Path] = []
-    for path in paths:
-        try:
-            found += find_media(path, VIDEO_SUFFIXES | IMAGE_SUFFIXES)
-        except InputError:
-            found.append(path)
-    return found
 
 
 def iter_sampled_frames(path: Path, n_frames: int) -> Iterator[Frame]:
@@ -248,14 +303,32 @@ def _reason(
     return f"score {score:.3g} is below {low:.3g}"
 
 
-def _warnings(n_sampled: int, by_track: dict[int, list[FrameScore]]) -> tuple[str, ...]:
-    found = []
+def _face_warnings(n_sampled: int, by_track: dict[int, list[FrameScore]]) -> Iterator[str]:
     sides = [row.box_xyxy_px[2] - row.box_xyxy_px[0] for rows in by_track.values() for row in rows]
-    if sides and float(np.median(sides)) < _SMALL_FACE_PX:
-        found.append(f"small faces: crops of {np.median(sides):.0f} px, below {_SMALL_FACE_PX}")
+    if not sides:
+        return
+    if float(np.median(sides)) < _SMALL_FACE_PX:
+        yield f"small faces: crops of {np.median(sides):.0f} px, below {_SMALL_FACE_PX}"
     if len(by_track) > 1:
-        found.append(f"several people: {len(by_track)} tracks")
+        yield f"several people: {len(by_track)} tracks"
     n_with_face = len({row.frame_index for rows in by_track.values() for row in rows})
-    if by_track and n_with_face < n_sampled / 2:
-        found.append(f"a face in only {n_with_face} of {n_sampled} sampled frames")
-    return tuple(found)
+    if n_with_face < n_sampled / 2:
+        yield f"a face in only {n_with_face} of {n_sampled} sampled frames"
+    most = max(len(rows) for rows in by_track.values())
+    if n_sampled == 1:
+        yield "one picture: a single face decides, where a video would give many"
+    elif most < _FEW_FRAMES:
+        yield f"few frames: nobody is judged in more than {most}"
+
+
+def _media_warnings(media: MediaFacts) -> Iterator[str]:
+    if not is_strongly_compressed(media):
+        pass
+    elif media.jpeg_quality is not None:
+        yield f"strong compression: JPEG quality of about {media.jpeg_quality}"
+    else:
+        yield (
+            f"strong compression, or a very still picture: {media.bits_per_pixel:.3f} bits a pixel"
+        )
+    if media.kind == "video" and media.hints:
+        yield f"perhaps encoded anew: {media.hints[0]}"

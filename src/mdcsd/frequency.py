@@ -18,9 +18,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mdcsd.config import Frequency
+from mdcsd.config import Frequency, Representation
 from mdcsd.representation import LOG_FLOOR
 
+N_BANDS = 64
+"""Bands each way into which `log_dct_bands` pools a spectrum."""
+BAND_FLOOR = 1.0
+"""Added to a coefficient's magnitude where spectra are compared: rounding pixels to 8 bits
+alone moves each orthonormal coefficient by .29 grey levels, so what is smaller says nothing."""
 _BLOCK = 8
 
 
@@ -96,6 +101,39 @@ class FrequencyTransform(nn.Module):
         kept = (basis @ pixels @ basis.T) * self._high_pass
         pixels_again: torch.Tensor = basis.T @ kept @ basis
         return pixels_again
+
+
+def dct(pixels: torch.Tensor) -> torch.Tensor:
+    """Orthonormal type-II DCT of whole pictures, (..., S, S) -> (..., S, S)."""
+    basis = dct_matrix(pixels.shape[-1]).to(pixels)
+    return basis @ pixels @ basis.T
+
+
+def inverse_dct(coefficients: torch.Tensor) -> torch.Tensor:
+    """Undo `dct`, (..., S, S) -> (..., S, S)."""
+    basis = dct_matrix(coefficients.shape[-1]).to(coefficients)
+    return basis.T @ coefficients @ basis
+
+
+def log_dct_bands(image: torch.Tensor, representation: Representation) -> torch.Tensor:
+    """Pool the log-scaled DCT of network inputs into 64 x 64 bands.
+
+    log(|coefficient| + 1) of 0..255 values, not + 1e-12 as the network reads it: the logarithm
+    of a coefficient near zero is noise, and a mean over crops would be one of noise. Band i
+    is the mean over the coefficients floor(i S / 64) to ceil((i + 1) S / 64) - 1 of that axis
+    (adaptive average pooling), so that where 64 does not divide S neighbours share one.
+
+    Args:
+        image: float32 (B, C, S, S), as `preprocess.to_tensor` makes it.
+        representation: what it holds.
+
+    Returns: float32 (B, C, 64, 64), lowest frequency at [0, 0].
+    """
+    if representation == "dct_log_scaled":
+        magnitude = image.exp()
+    else:
+        magnitude = (dct(image) if representation == "raw" else image).abs()
+    return functional.adaptive_avg_pool2d(torch.log(magnitude + BAND_FLOOR), N_BANDS)
 
 
 def dct_matrix(side: int) -> torch.Tensor:

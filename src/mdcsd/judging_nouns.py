@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import html
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from mdcsd.nouns import BoxXyxy, FloatArray, FrameKey, IntArray, Origin, VideoKey, require
+from mdcsd.nouns import (
+    BoxXyxy,
+    FloatArray,
+    FloatImage,
+    FrameKey,
+    IntArray,
+    Origin,
+    VideoKey,
+    require,
+)
 
 VerdictWord = Literal["likely_real", "uncertain", "likely_manipulated", "cannot_judge"]
+Credentials = Literal["not_checked", "none", "invalid", "valid", "trusted"]
+VERDICT_SCHEMA = 1
+"""Version of a line of JSON, as docs/schema.json has it."""
+VERDICT_WORDS: dict[str, str] = {
+    "likely_real": "likely real",
+    "uncertain": "uncertain",
+    "likely_manipulated": "likely manipulated",
+    "cannot_judge": "cannot judge",
+}
 
 
 @dataclass(frozen=True)
@@ -121,11 +141,110 @@ class FrameScore:
 
 
 @dataclass(frozen=True)
+class MediaFacts:
+    """What a file says of itself, and what can be measured of it without its frames.
+
+    `container` and `codec` are short names ("mov,mp4,...", "h264"), the descriptions are for
+    people; `width_px` and `height_px` are as stored, before `rotation_deg` (clockwise).
+    `bit_rate_bps` is of the picture where the container tells it apart from the sound;
+    `jpeg_quality` 1..100 is estimated from the quantisation table. `tags` are the file's own
+    words: easily forged, and without places, of which `has_gps` only says that there are some.
+    `credentials` are C2PA Content Credentials; "valid" is an intact signature of a signer that
+    was not checked, "trusted" one on a trust list. `hints` say what the facts suggest.
+    """
+
+    kind: Literal["video", "picture"]
+    container: str
+    container_description: str
+    codec: str
+    codec_description: str
+    width_px: int
+    height_px: int
+    size_bytes: int
+    rotation_deg: int = 0
+    duration_s: float | None = None
+    frame_rate: float | None = None
+    bit_rate_bps: float | None = None
+    jpeg_quality: int | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    has_gps: bool = False
+    credentials: Credentials = "not_checked"
+    hints: tuple[str, ...] = ()
+
+    @property
+    def bits_per_pixel(self) -> float | None:
+        """Bits that the codec spends on a pixel of a frame; None where a rate is unknown."""
+        if not self.bit_rate_bps or not self.frame_rate:
+            return None
+        return self.bit_rate_bps / (self.frame_rate * self.width_px * self.height_px)
+
+
+@dataclass(frozen=True)
+class Heatmaps:
+    """Where each branch looked in one crop of side S, and what is odd about its spectrum.
+
+    `rgb` and `frequency` float32 (S, S), 0..1, None in a network without that branch.
+    `log_dct_difference` float32 (64, 64), lowest frequency at [0, 0]: the crop's log-DCT minus
+    that of typical real faces, None where the checkpoint carries none.
+    """
+
+    rgb: FloatImage | None
+    frequency: FloatImage | None
+    log_dct_difference: FloatImage | None
+
+
+@dataclass(frozen=True)
+class EvidenceFace:
+    """One judged face as pictures: PNG or JPEG bytes, None for what the network has not."""
+
+    frame_index: int
+    time_s: float
+    score: float
+    crop: bytes
+    rgb_heat: bytes | None
+    frequency_heat: bytes | None
+    log_dct_difference: bytes | None
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Successive judged frames of one person: their mean score, and some of the faces.
+
+    `first_s` and `last_s` are the times of the first and last judged frame in it.
+    """
+
+    first_s: float
+    last_s: float
+    n_frames: int
+    score: float
+    faces: tuple[EvidenceFace, ...]
+
+
+@dataclass(frozen=True)
+class PersonEvidence:
+    """A person's stretches in order of time, and which of them scores highest."""
+
+    track_id: int
+    stretches: tuple[Stretch, ...]
+    worst: int
+
+    def __post_init__(self) -> None:
+        """Refuse a worst stretch that is none of them."""
+        require(0 <= self.worst < len(self.stretches), f"worst stretch {self.worst} is not there")
+
+
+Evidence = tuple[PersonEvidence, ...]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What `detect` says of one file.
 
     `score` 0..1, higher is more fake, None with `cannot_judge`; `reason` says why the
-    verdict is what it is; `thresholds` holds `uncertain_from` and `manipulated_from`.
+    verdict is what it is; `thresholds` holds `uncertain_from` and `manipulated_from`, which
+    were fitted on `calibrated_on`. `settings` are frames, pool and cropped as asked for;
+    `weights_licence` is empty where the checkpoint states none; `judged_at` is in UTC.
+    `evidence` holds pictures of the faces if they were asked for, and never enters JSON.
     """
 
     path: str
@@ -141,12 +260,51 @@ class Verdict:
     tracks: tuple[TrackScore, ...] = ()
     frames: tuple[FrameScore, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    calibrated_on: str = ""
+    network: str = ""
+    weights_licence: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    mdcsd: str = ""
+    judged_at: str = ""
+    media: MediaFacts | None = None
+    evidence: Evidence | None = None
 
     def __post_init__(self) -> None:
         """A file without a score cannot be judged, and the other way round."""
         unjudged = self.verdict == "cannot_judge"
         require((self.score is None) == unjudged, f"{self.verdict} with score {self.score}")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the pictures, as plain data of docs/schema.json."""
+        plain = asdict(replace(self, evidence=None))
+        del plain["evidence"]
+        return {"schema": VERDICT_SCHEMA, **plain}
+
     def to_json(self) -> str:
-        """Write the verdict as one line of JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        """Write the verdict as one line of JSON, without pictures."""
+        return to_line(self.to_dict())
+
+    def to_html(self) -> str:
+        """Write the verdict as one self-contained HTML page; the faces need `evidence`."""
+        from mdcsd.report import render_report  # a person asks a noun for its page
+
+        return render_report(self)
+
+    def _repr_html_(self) -> str:
+        """Show the page in a notebook, in a frame of its own, so that no style leaks."""
+        page = html.escape(self.to_html())
+        return (
+            f'<iframe srcdoc="{page}" sandbox="allow-scripts" width="100%" height="720" '
+            'title="mdcsd report"></iframe>'
+        )
+
+
+def to_line(value: Mapping[str, Any]) -> str:
+    r"""Write plain data as one line of JSON; a file name that is no text stays exact (\udcff)."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def readable(text: str) -> str:
+    """Replace what is not printable in hostile names, so that it cannot move a cursor or text."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 RgbArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.floating[Any]]
+FloatImage = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.integer[Any]]
 BoxXyxy = tuple[float, float, float, float]
 Progress = Callable[[int, int], None]

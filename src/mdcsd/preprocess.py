@@ -91,6 +91,13 @@ def crop_to_tensor(rgb: RgbArray, crop_scale: float, spec: PreprocessSpec) -> to
     return to_tensor(represent(pixels, spec.representation), spec.crop_scale, spec)
 
 
+def kept_part(side: int, crop_scale: float, wanted_scale: float) -> slice:
+    """Say which rows, or columns, of a crop the network sees: the middle ones."""
+    kept = round(side * min(wanted_scale / crop_scale, 1.0))
+    first = (side - kept) // 2
+    return slice(first, first + kept)
+
+
 def _centre_crop(pixels: RgbArray, crop_scale: float, wanted_scale: float) -> RgbArray:
     if crop_scale < wanted_scale - 1e-3:
         raise DataError(
@@ -98,10 +105,8 @@ def _centre_crop(pixels: RgbArray, crop_scale: float, wanted_scale: float) -> Rg
             f"({wanted_scale:g}). Cut them again with --scale {wanted_scale:g}."
         )
     height, width = pixels.shape[:2]
-    share = min(wanted_scale / crop_scale, 1.0)
-    kept_height, kept_width = round(height * share), round(width * share)
-    top, left = (height - kept_height) // 2, (width - kept_width) // 2
-    return pixels[top : top + kept_height, left : left + kept_width]
+    return pixels[kept_part(height, crop_scale, wanted_scale),
+                  kept_part(width, crop_scale, wanted_scale)]  # fmt: skip
 
 
 def _coefficients_to_tensor(

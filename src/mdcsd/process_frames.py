@@ -35,7 +35,8 @@ from mdcsd.config import ProcessFramesConfig
 from mdcsd.errors import DataError, InputError, MediaError
 from mdcsd.face_crops import iter_crops
 from mdcsd.nouns import FaceCrop, Progress, VideoEntry
-from mdcsd.video import VIDEO_SUFFIXES, encode_png, find_media
+from mdcsd.pictures import encode_png
+from mdcsd.video import VIDEO_SUFFIXES, find_media
 
 _ROW_COLUMNS = (
     "path", "video", "frame", "time_s", "x0", "y0", "x1", "y1", "confidence", "track", "crop_scale",

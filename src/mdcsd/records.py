@@ -15,8 +15,8 @@ import numpy.typing as npt
 from mdcsd.config import Representation
 from mdcsd.errors import RecordError
 from mdcsd.nouns import BoxXyxy, FrameKey
+from mdcsd.pictures import decode_png, encode_png
 from mdcsd.tfrecord import FeatureValue, decode_example, encode_example
-from mdcsd.video import decode_png, encode_png
 
 FORMAT_VERSION = 1
 

@@ -26,11 +26,11 @@ from mdcsd.config import PrepareDatasetConfig
 from mdcsd.errors import DataError, MediaError
 from mdcsd.judging_nouns import UnjudgedVideo
 from mdcsd.nouns import CropEntry, FrameKey
+from mdcsd.pictures import read_image
 from mdcsd.records import FORMAT_VERSION, FaceRecord, Kind, encode_float_list, encode_record
 from mdcsd.representation import represent, to_luma
 from mdcsd.shard_set import INDEX_NAME, broken_shards
 from mdcsd.tfrecord import ShardWriter
-from mdcsd.video import read_image
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -45,14 +45,18 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def line_file(path: Path) -> Iterator[IO[str]]:
+def line_file(path: Path, kept: Sequence[str] = ()) -> Iterator[IO[str]]:
     """Open a text file that grows line by line as results come, one whole line a time.
+
+    What it held is gone, but for the `kept` lines of an earlier run.
 
     Raises: InputError if it cannot be written.
     """
+    if kept:
+        write_text(path, "".join(f"{line}\n" for line in kept))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
+        with open(path, "a" if kept else "w", encoding="utf-8") as file:
             yield file
     except OSError as error:
         raise _cannot_write(path, error) from error

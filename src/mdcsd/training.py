@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,17 +29,20 @@ from mdcsd.checkpoint import Checkpoint, load_state, save_checkpoint
 from mdcsd.config import TrainConfig
 from mdcsd.distributed import Rank
 from mdcsd.errors import DataError, SettingError
+from mdcsd.frequency import log_dct_bands
 from mdcsd.inference import Measured, autocast, choose_device, measure, sample_losses, to_device
 from mdcsd.loader import FaceDataset, cut_batches, cut_training_batches, epoch_order, iter_batches
 from mdcsd.metrics import accuracy, auc, equal_error_rate
 from mdcsd.network import Cnn, Network, build_network, load_imagenet
 from mdcsd.optim import best_epoch, parameter_groups, plateau_learning_rate, stops_early
+from mdcsd.preprocess import PreprocessSpec
 from mdcsd.runs import EpochRow, RunFolder, TrainingState, environment, new_run_path
 from mdcsd.settings import Settings
 from mdcsd.training_setup import TrainJob, setup
 
 _FIT_SAMPLES = 4096  # images the normalisation of the transform is fitted on, at most
 _FIT_DRAW = 2**31  # stands where an epoch's number would, so that no epoch repeats this draw
+_REAL_SAMPLES = 1000  # real faces the mean spectrum is taken of, at most
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def fit(job: TrainJob, rank: Rank, folder: RunFolder, hooks: Hooks) -> TrainResu
             folder.begin(job.settings)
         hooks.on_begin(folder, job)
     rows = learner.rows
+    real_mean = fit_real_log_dct_mean(data, config, job.spec) if rank.is_main else None
     while len(rows) < config.epochs and not _stops(rows, config):
         began = time.monotonic()
         epoch = len(rows)
@@ -115,7 +119,7 @@ def fit(job: TrainJob, rank: Rank, folder: RunFolder, hooks: Hooks) -> TrainResu
         rows.append(_row(epoch + 1, rate, loss, measured, time.monotonic() - began, len(data)))
         is_best = best_epoch([row.val_loss for row in rows]) == epoch
         if rank.is_main:
-            _keep(job, folder, learner, measured, is_best)
+            _keep(job, folder, learner, measured, real_mean, is_best)
             hooks.on_epoch(rows[-1], is_best)
     folder.close()
     distributed.wait_for_all(rank)
@@ -183,6 +187,26 @@ def fit_standardise(network: Network, data: FaceDataset, config: TrainConfig, ra
     mean = total / n_values
     network.standardise.set(mean, squares / n_values - mean.square())
     return len(order)
+
+
+def fit_real_log_dct_mean(
+    data: FaceDataset, config: TrainConfig, spec: PreprocessSpec
+) -> torch.Tensor:
+    """Average the log-scaled DCT of real training faces, what a suspect's is compared with.
+
+    Of at most 1000 faces, chosen by the seed alone: a resumed run finds the same ones.
+
+    Returns: float32 (C, 64, 64), see `frequency.log_dct_bands`.
+    """
+    order = epoch_order(len(data), config.seed, _FIT_DRAW).tolist()
+    total, n_left = torch.zeros(1, dtype=torch.float64), _REAL_SAMPLES
+    for batch in iter_batches(data, cut_batches(order, config.batch_size, 1), 0, config.workers):
+        real = batch.image[batch.label == 0][:n_left]
+        total = total + log_dct_bands(real, spec.representation).double().sum(0)
+        n_left -= len(real)
+        if not n_left:
+            break
+    return (total / (_REAL_SAMPLES - n_left)).float()
 
 
 def regularisation(network: Network, job: TrainJob) -> torch.Tensor:
@@ -286,11 +310,13 @@ def _keep(
     folder: RunFolder,
     learner: Learner,
     measured: Measured,
+    real_mean: torch.Tensor | None,
     is_best: bool,
 ) -> None:
     """Write the epoch: best first, the state last, so that a cut anywhere loses no epoch."""
     rows = tuple(learner.rows)
     checkpoint = _checkpoint(job, learner.network, rows[-1], measured)
+    checkpoint = replace(checkpoint, real_log_dct_mean=real_mean)
     if is_best:
         save_checkpoint(checkpoint, folder.best)
     save_checkpoint(checkpoint, folder.last)

@@ -1,4 +1,4 @@
-"""Video and picture files -> upright RGB frames. The only file that touches a decoder.
+"""Video files -> upright RGB frames. The only file that touches a video decoder.
 
 One sequential pass through the file; only the wanted frames are converted to RGB. Frames
 that FFmpeg marks as corrupt are dropped, not scored, and a file that is mostly missing
@@ -16,16 +16,18 @@ from typing import Any
 
 import av
 import av.error
-import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mdcsd.config import FrameSelection
 from mdcsd.errors import InputError, MediaError
+from mdcsd.judging_nouns import MediaFacts
 from mdcsd.nouns import Frame, RgbArray, VideoInfo
+from mdcsd.pictures import check_file
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mpg", ".mov", ".mkv", ".webm", ".gif"})
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
+
+# A frame of more is not decoded, whatever the container's header says: it would fill the memory.
+_MAX_FRAME_PIXELS = 178_956_970  # Pillow's bound for pictures
 
 # A file may lose this share of its frames (edit lists, a bad packet) before it counts as damaged.
 _TOLERATED_LOSS = 0.1
@@ -94,6 +96,33 @@ def probe(path: Path) -> VideoInfo:
         return _describe(path, container)
 
 
+def read_container_facts(path: Path) -> MediaFacts:
+    """Read what a video's container says; of its frames only the first is decoded.
+
+    Raises: MediaError if the file is no video.
+    """
+    with _opened(path) as container:
+        info = _describe(path, container)
+        stream = container.streams.video[0]
+        codec = stream.codec_context
+        tags = {**container.metadata, **stream.metadata}
+        return MediaFacts(
+            kind="video",
+            container=container.format.name,
+            container_description=container.format.long_name,
+            codec=codec.name,
+            codec_description=" ".join(filter(None, (codec.codec.long_name, codec.profile))),
+            width_px=info.width_px,
+            height_px=info.height_px,
+            size_bytes=path.stat().st_size,
+            rotation_deg=-_rotation(container) % 360,
+            duration_s=container.duration / av.time_base if container.duration else None,
+            frame_rate=info.fps,
+            bit_rate_bps=_bit_rate(container, stream),
+            tags={str(name): str(value) for name, value in tags.items()},
+        )
+
+
 def spread_indices(n_frames: int, n_wanted: int) -> list[int]:
     """Choose frames spaced evenly over a whole video.
 
@@ -107,47 +136,6 @@ def spread_indices(n_frames: int, n_wanted: int) -> list[int]:
     margin = min(0.5 / n_wanted, 0.05)
     places = np.linspace(margin, 1.0 - margin, n_wanted) * n_frames
     return sorted({min(int(place), n_frames - 1) for place in places})
-
-
-def read_image(path: Path) -> RgbArray:
-    """Read a picture as uint8 (H, W, 3) RGB, turned upright by its EXIF orientation.
-
-    CMYK is converted, 16 bit is scaled to 8, transparency is laid on white as viewers do.
-
-    Raises: MediaError if the file is empty, no picture, cut off or absurdly large.
-    """
-    _check_file(path)
-    try:
-        with Image.open(path) as opened:
-            picture: Image.Image = ImageOps.exif_transpose(opened)
-            return np.asarray(_eight_bit_rgb(picture))
-    except UnidentifiedImageError:
-        raise MediaError(
-            f"{path}: not a picture, whatever its name says. Expected JPEG, PNG or the like."
-        ) from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise MediaError(
-            f"{path}: the picture cannot be decoded ({error}). Save it again and retry."
-        ) from None
-
-
-def encode_png(pixels: RgbArray) -> bytes:
-    """Encode uint8 (H, W, 3) RGB, or (H, W, 1) grey, as PNG, without loss."""
-    bgr = pixels[..., ::-1] if pixels.shape[2] == 3 else pixels
-    return cv2.imencode(".png", bgr)[1].tobytes()
-
-
-def decode_png(content: bytes, channels: int) -> RgbArray:
-    """Decode PNG bytes to uint8 (H, W, 3) RGB or (H, W, 1) grey.
-
-    Raises: ValueError if the bytes are no picture.
-    """
-    flag = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
-    bgr = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
-    if bgr is None:
-        raise ValueError("no PNG")
-    pixels = bgr[..., ::-1] if channels == 3 else bgr[..., None]
-    return np.ascontiguousarray(pixels, np.uint8)
 
 
 def write_video(path: Path, frames: Iterable[RgbArray], fps: int, crf: int = 23) -> None:
@@ -194,20 +182,12 @@ def _append_packets(source: Any, stream: Any, target: Any, out_stream: Any, offs
     return end
 
 
-def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise InputError(f"{path}: a folder with no picture or video in it. Check the path.")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file. Check the path.")
-    if path.stat().st_size == 0:
-        raise MediaError(f"{path}: the file is empty (0 bytes). Copy it again.")
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    _check_file(path)
+    check_file(path)
     try:
-        container = av.open(str(path))
+        options = {"protocol_whitelist": "file"}  # no file may make us fetch another
+        container = av.open(str(path), options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(
@@ -226,6 +206,20 @@ def _describe(path: Path, container: Any) -> VideoInfo:
     if stream.codec_context is None or not stream.width or not stream.height:
         raise MediaError(f"{path}: the video's codec or size is unknown. Convert it to H.264 mp4.")
     return VideoInfo(path, stream.width, stream.height, float(rate), _claimed_duration(stream))
+
+
+def _rotation(container: Any) -> int:
+    """Quarter turns to the left that show the first frame upright, in degrees."""
+    for decoded in _decode(container, _Damage(_describe(Path(container.name), container))):
+        return int(decoded.rotation)
+    return 0
+
+
+def _bit_rate(container: Any, stream: Any) -> float | None:
+    """Bits a second of the picture; MPEG-1 headers claim more than the file holds."""
+    of_file = container.size * 8 * av.time_base / container.duration if container.duration else None
+    known = [float(rate) for rate in (stream.bit_rate, of_file) if rate]
+    return min(known) if known else None
 
 
 def _claimed_duration(stream: Any) -> float | None:
@@ -276,6 +270,7 @@ def _decode(container: Any, damage: _Damage) -> Iterator[Any]:
     """Yield every decodable frame; packets that cannot be decoded are counted and passed over."""
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
+    stream.codec_context.options = {"max_pixels": str(_MAX_FRAME_PIXELS)}
     packets = container.demux(stream)
     while True:
         try:
@@ -336,14 +331,3 @@ def _upright(decoded: Any) -> RgbArray:
     rgb: RgbArray = decoded.to_ndarray(format="rgb24")
     quarter_turns = int(decoded.rotation) // 90
     return np.ascontiguousarray(np.rot90(rgb, k=quarter_turns)) if quarter_turns else rgb
-
-
-def _eight_bit_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
-        scaled = np.asarray(picture, dtype=np.uint32) >> 8
-        picture = Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
-    if picture.has_transparency_data:
-        rgba = picture.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        picture = Image.alpha_composite(white, rgba)
-    return picture.convert("RGB")

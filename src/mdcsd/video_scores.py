@@ -33,8 +33,9 @@ from mdcsd.nouns import (
     VideoEntry,
 )
 from mdcsd.perturb import Perturbation, distort, recode_video
+from mdcsd.pictures import IMAGE_SUFFIXES, read_image
 from mdcsd.tracks import Tracker
-from mdcsd.video import IMAGE_SUFFIXES, find_media, iter_frames, read_image, spread_indices
+from mdcsd.video import find_media, iter_frames, spread_indices
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,11 @@ from mdcsd.cli import (
     demo,
     detect,
     evaluate,
+    explain,
     prepare_dataset,
     process_frames,
     reproduce,
+    serve,
     test,
     train,
 )
@@ -62,6 +64,8 @@ app.command("test")(test.test)
 app.command("calibrate")(calibrate.calibrate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("detect")(detect.detect)
+app.command("explain")(explain.explain)
+app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("reproduce")(reproduce.reproduce)
 app.add_typer(datasets.app, name="datasets")

@@ -52,3 +52,21 @@ def evaluate(
 
     rows = [[name, f"{value:.4g}"] for name, value in bench_evaluate(frames, draws).items()]
     print_table("bench evaluate", ["figure", "value"], rows)
+
+
+@app.command()
+def serve(
+    clip: Annotated[Path, typer.Argument(help="A short mp4 clip with a face.")],
+    weights: Annotated[Path, typer.Option("--weights", help="Checkpoint.")],
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Files.")] = 200,
+    clients: Annotated[int, typer.Option("--clients", min=1, help="Who post them.")] = 50,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Processes.", show_default="one a GPU or core")
+    ] = None,
+) -> None:
+    """Load a server of its own: do all reports arrive, and does memory stay?"""
+    from mdcsd.bench import as_rows
+    from mdcsd.bench_serve import bench_serve
+
+    figures = bench_serve(clip, weights, jobs, clients, workers)
+    print_table("bench serve", ["figure", "value"], as_rows(figures))

@@ -20,6 +20,7 @@ def demo(
     from mdcsd.cli.detect import judge_files, say_verdict
     from mdcsd.cli.train import TrainingReport
     from mdcsd.demo import run_demo
+    from mdcsd.detect_batch import Outputs
     from mdcsd.errors import InputError
     from mdcsd.judging_config import DetectConfig
 
@@ -33,5 +34,5 @@ def demo(
     print(f"   a look at both: {result.sheet}")
     if video is not None:
         print(f"7. detect {video}: this network has seen one portrait only; do not trust it.")
-        judge_files([video], config, None)
+        judge_files([str(video)], config, Outputs())
     print(f"Judge files of yours: mdcsd detect FILE --weights {result.checkpoint}")

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from contextlib import nullcontext
+from enum import Enum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mdcsd.cli.options import Assignments, DeviceOption, Recipe, settings_of
+from mdcsd.cli.options import Assignments, DeviceOption, Recipe, progress_bar, settings_of
 
 if TYPE_CHECKING:
-    from mdcsd.detector import Detector
+    from mdcsd.detect_batch import Batch, Outputs
     from mdcsd.judging_config import DetectConfig
     from mdcsd.judging_nouns import Verdict
 
 _NAMES = {name: f"detect.{name}" for name in ("weights", "frames", "pool", "cropped", "device")}
-_WORDS = {
-    "likely_real": "likely real",
-    "uncertain": "uncertain",
-    "likely_manipulated": "likely manipulated",
-    "cannot_judge": "cannot judge",
-}
+
+
+class FailOn(str, Enum):
+    """Verdicts that a pipeline may stop at."""
+
+    MANIPULATED = "manipulated"
 
 
 def detect(
     ctx: typer.Context,
-    files: Annotated[list[Path], typer.Argument(help="Pictures, videos, or folders of them.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Pictures, videos, folders of them, globs, or - for paths on standard input."
+        ),
+    ],
     weights: Annotated[
         str | None, typer.Option("--weights", help="Checkpoint: the path that train printed.")
     ] = None,
@@ -43,59 +47,92 @@ def detect(
     cropped: Annotated[
         bool, typer.Option("--cropped", help="The inputs are face crops: no search.")
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", metavar="OUT", help="Write a page: OUT.html of one input, or a folder."
+        ),
+    ] = None,
     json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="OUT", help="Write a line of JSON a file.")
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="OUT",
+            help="Write a line of JSON an input; what OUT holds of the same inputs, weights and "
+            "settings is kept and not judged again.",
+        ),
+    ] = None,
+    csv_path: Annotated[
+        Path | None, typer.Option("--csv", metavar="OUT", help="Write a row an input.")
+    ] = None,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option("--fail-on", help="Leave with 3 if an input is likely manipulated."),
     ] = None,
     device: DeviceOption = None,
     recipe: Recipe = None,
     assignments: Assignments = None,
 ) -> None:
     """Judge files: a score 0..1 (higher is more fake), a verdict, and what it rests on."""
-    judge_files(files, settings_of(ctx, recipe, assignments, _NAMES).detect, json_path)
+    from mdcsd.detect_batch import Outputs
+
+    config = settings_of(ctx, recipe, assignments, _NAMES).detect
+    words = judge_files(inputs, config, Outputs(json_path, csv_path, report))
+    if fail_on and "likely_manipulated" in words:
+        raise typer.Exit(3)
 
 
-def judge_files(files: list[Path], config: DetectConfig, json_path: Path | None) -> None:
-    """Judge files one after the other and say so; leave with 2 if one could not be read."""
-    from mdcsd import storage
-    from mdcsd.detector import Detector, find_inputs
+def judge_files(words: list[str], config: DetectConfig, outputs: Outputs) -> set[str]:
+    """Judge files one after the other and say so; leave with 2 if one could not be read.
 
-    inputs = find_inputs(files)
+    Returns: the verdicts that there are.
+    """
+    from mdcsd.detect_batch import Batch, find_inputs
+    from mdcsd.detector import Detector
+
     detector = Detector(config.weights, config.device)
-    n_failed = 0
-    with storage.line_file(json_path) if json_path else nullcontext() as lines:
-        for path in inputs:
-            n_failed += not _judge(detector, path, config, lines)
-    if n_failed:
-        print(f"{n_failed} of {len(inputs)} file(s) could not be read", file=sys.stderr)
+    batch = Batch(find_inputs(words, sys.stdin), detector, config, outputs)
+    if batch.n_done:
+        print(
+            f"{batch.n_done} of {len(batch.inputs)} file(s) are in {outputs.json} already, with "
+            "these weights and settings: not judged again",
+            file=sys.stderr,
+        )
+    verdicts, failed = _run(batch)
+    if failed:
+        print(f"{len(failed)} of {len(batch.inputs)} file(s) could not be read:", file=sys.stderr)
+        for path in failed:
+            print(f"  {_shown(path)}", file=sys.stderr)
         raise typer.Exit(2)
+    return verdicts
 
 
-def _judge(detector: Detector, path: Path, config: DetectConfig, lines: IO[str] | None) -> bool:
-    """Judge one file and say so; an unreadable one gets a line with its error."""
-    from mdcsd.errors import InputError
-
-    try:
-        verdict = detector.judge(path, config.frames, config.pool, config.cropped)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        failed = {"path": str(path), "score": None, "verdict": "cannot_judge", "error": str(error)}
-        _write_line(lines, json.dumps(failed, ensure_ascii=False))
-        return False
-    say_verdict(verdict)
-    _write_line(lines, verdict.to_json())
-    return True
-
-
-def _write_line(lines: IO[str] | None, text: str) -> None:
-    if lines is not None:
-        lines.write(text + "\n")
-        lines.flush()
+def _run(batch: Batch) -> tuple[set[str], list[Path]]:
+    """Judge with a bar over the files, or over the frames of the only one."""
+    verdicts: set[str] = set()
+    failed: list[Path] = []
+    n_all, n_judged = len(batch.inputs) - batch.n_done, 0
+    with progress_bar("judging") as bar:
+        for each in batch.run(bar if n_all == 1 else None):
+            verdicts.add(each.line["verdict"])
+            n_judged += not each.was_done
+            if each.verdict:
+                say_verdict(each.verdict)
+            elif "error" in each.line:
+                failed.append(each.path)
+                print(f"error: {_shown(each.line['error'])}", file=sys.stderr)
+            if n_all > 1:
+                bar(n_judged, n_all)
+    return verdicts, failed
 
 
 def say_verdict(verdict: Verdict) -> None:
     """Print one line a file, one a person if there are several, one a warning."""
+    from mdcsd.judging_nouns import VERDICT_WORDS
+
     score = "  -  " if verdict.score is None else f"{verdict.score:.3f}"
-    print(f"{score}  {_WORDS[verdict.verdict]:<18}  {verdict.path}: {verdict.reason}")
+    words = VERDICT_WORDS[verdict.verdict]
+    print(f"{score}  {words:<18}  {_shown(verdict.path)}: {verdict.reason}", flush=True)
     if len(verdict.tracks) > 1:
         for track in verdict.tracks:
             print(
@@ -103,4 +140,10 @@ def say_verdict(verdict: Verdict) -> None:
                 f"{track.first_s:.1f} to {track.last_s:.1f} s"
             )
     for warning in verdict.warnings:
-        print(f"       warning: {warning}")
+        print(f"       warning: {_shown(warning)}")
+
+
+def _shown(text: str | Path) -> str:
+    from mdcsd.judging_nouns import readable
+
+    return readable(str(text))

@@ -1,0 +1,71 @@
+"""`mdcsd explain`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mdcsd.cli.options import DeviceOption, progress_bar, settings_of
+
+if TYPE_CHECKING:
+    from mdcsd.detector import Detector
+
+_NAMES = {name: f"detect.{name}" for name in ("weights", "frames", "cropped", "device")}
+
+
+def explain(
+    ctx: typer.Context,
+    inputs: Annotated[
+        list[str], typer.Argument(help="Pictures, videos, folders of them, globs, or -.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", help="Folder for the strips, one PNG a face.")
+    ],
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="Checkpoint: the path that train printed.")
+    ] = None,
+    frames: Annotated[
+        int, typer.Option("--frames", help="Frames sampled evenly over a video.")
+    ] = 8,
+    cropped: Annotated[
+        bool, typer.Option("--cropped", help="The inputs are face crops: no search.")
+    ] = False,
+    device: DeviceOption = None,
+) -> None:
+    """Draw where each branch of the network finds its evidence, a strip of pictures a face."""
+    from mdcsd import storage
+    from mdcsd.detect_batch import find_inputs
+    from mdcsd.detector import Detector
+
+    config = settings_of(ctx, None, None, _NAMES).detect
+    paths = find_inputs(inputs, sys.stdin)
+    detector = Detector(config.weights, config.device)
+    storage.make_folder(output)
+    n_failed = 0
+    with progress_bar("explaining") as bar:
+        for n_done, path in enumerate(paths, start=1):
+            n_failed += not _explain(detector, path, output, frames, cropped)
+            bar(n_done, len(paths))
+    if n_failed:
+        print(f"{n_failed} of {len(paths)} file(s) could not be read", file=sys.stderr)
+        raise typer.Exit(2)
+
+
+def _explain(detector: Detector, path: Path, output: Path, frames: int, cropped: bool) -> bool:
+    """Explain one file and say so; say why an unreadable one is passed over."""
+    from mdcsd.errors import InputError
+    from mdcsd.judging_nouns import readable
+    from mdcsd.strips import explain_file
+
+    try:
+        done = explain_file(detector, path, output, frames, cropped)
+    except InputError as error:
+        print(f"error: {readable(str(error))}", file=sys.stderr)
+        return False
+    score = "  -  " if done.score is None else f"{done.score:.3f}"
+    where = f"{len(done.strips)} face(s) in {done.folder}" if done.strips else "no face found"
+    print(f"{score}  {readable(f'{path}: {where}')}", flush=True)
+    return True

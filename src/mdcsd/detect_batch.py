@@ -1,0 +1,278 @@
+"""Many files, one after the other: which they are, what is done already, what is written of each.
+
+Results are written as they come, so an interrupted batch goes on where it stopped: a file
+whose line for the same path, content, weights and settings is in the JSON file already, and
+whose page is there if pages are wanted, is not judged again.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+
+from mdcsd import storage
+from mdcsd.detector import Detector
+from mdcsd.errors import InputError
+from mdcsd.judging_config import DetectConfig
+from mdcsd.judging_nouns import VERDICT_SCHEMA, Verdict, readable, to_line
+from mdcsd.pictures import IMAGE_SUFFIXES
+from mdcsd.report_index import IndexRow, index_row, render_index
+from mdcsd.video import VIDEO_SUFFIXES, find_media
+
+_PAGE_SUFFIXES = frozenset({".html", ".htm"})
+_MAX_NAME_BYTES = 150  # file systems end at 255
+_COLUMNS = (
+    "path", "sha256", "verdict", "score", "uncertain_from", "manipulated_from", "reason",
+    "persons", "frames_sampled", "width_px", "height_px", "duration_s", "container", "codec",
+    "warnings", "checkpoint_id", "judged_at", "error",
+)  # fmt: skip
+
+Line = dict[str, Any]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What to write: JSON lines, a CSV table, and a page (.html) or a folder of pages."""
+
+    json: Path | None = None
+    csv: Path | None = None
+    report: Path | None = None
+
+    @property
+    def is_one_page(self) -> bool:
+        """Whether `report` is a page and not a folder."""
+        report = self.report
+        return report is not None and (
+            report.suffix.lower() in _PAGE_SUFFIXES and not report.is_dir()
+        )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One input: its line, with `error` if it could not be read; the verdict if it is new."""
+
+    path: Path
+    line: Line
+    verdict: Verdict | None
+    was_done: bool = False
+
+
+def find_inputs(words: Iterable[str], standard_input: Iterable[str]) -> list[Path]:
+    """List the pictures and videos that words name, each once.
+
+    A word is a file, a folder (searched recursively), a glob, or "-" for the paths on standard
+    input, one a line. What is not there, or a folder with nothing to judge, is kept, so that
+    judging it reports the error in its place.
+    """
+    found: list[Path] = []
+    for word in words:
+        named = (line.rstrip("\r\n") for line in standard_input) if word == "-" else _matches(word)
+        for path in (Path(name) for name in named if name):
+            try:
+                found += find_media(path, VIDEO_SUFFIXES | IMAGE_SUFFIXES)
+            except InputError:
+                found.append(path)
+    return list(dict.fromkeys(found))
+
+
+def _matches(word: str) -> list[str]:
+    """Expand a glob that the shell did not; a file of that very name comes first."""
+    if os.path.lexists(word):
+        return [word]
+    return sorted(glob.glob(word, recursive=True)) or [word]
+
+
+class Batch:
+    """One run over many files, with what an earlier run left."""
+
+    def __init__(
+        self, inputs: Sequence[Path], detector: Detector, config: DetectConfig, outputs: Outputs
+    ) -> None:
+        """Check the outputs and read what is done already.
+
+        Raises: InputError if an output would overwrite an input or another output, or the
+            JSON file holds something else.
+        """
+        self.inputs = inputs
+        self._detector = detector
+        self._config = config
+        self._outputs = outputs
+        self.pages = _name_pages(inputs, outputs)
+        _check_outputs([*inputs, Path(config.weights or "")], outputs, self.pages)
+        earlier = _read_lines(outputs.json) if outputs.json else {}
+        self._done = {
+            path: earlier[str(path)]
+            for path in inputs
+            if str(path) in earlier and self._is_done(path, json.loads(earlier[str(path)]))
+        }
+
+    @property
+    def n_done(self) -> int:
+        """How many inputs need no judging."""
+        return len(self._done)
+
+    def run(self, progress: Progress | None = None) -> Iterator[Judged]:
+        """Judge what is not done; yield every input, in order, once all is written of it.
+
+        Args:
+            progress: called with (frames done, frames in all) of the file that is judged.
+        """
+        rows: list[IndexRow] = []
+        with ExitStack() as stack:
+            stack.callback(self._write_index, rows)
+            lines = _enter(stack, self._outputs.json, list(self._done.values()))
+            table = _enter(stack, self._outputs.csv)
+            _write_row(table, _COLUMNS)
+            for path in self.inputs:
+                judged = self._judge(path, progress)
+                if lines and not judged.was_done:
+                    lines.write(to_line(judged.line) + "\n")
+                    lines.flush()
+                _write_row(table, _row_of(judged.line))
+                page = self.pages.get(path) if "error" not in judged.line else None
+                rows.append(index_row(judged.line, page.name if page else None))
+                yield judged
+
+    def _judge(self, path: Path, progress: Progress | None) -> Judged:
+        if path in self._done:
+            return Judged(path, json.loads(self._done[path]), None, was_done=True)
+        config = self._config
+        try:
+            verdict = self._detector.judge(
+                path, config.frames, config.pool, config.cropped, bool(self.pages), progress
+            )
+        except InputError as error:
+            failed = {"score": None, "verdict": "cannot_judge", "error": str(error)}
+            return Judged(path, {"schema": VERDICT_SCHEMA, "path": str(path), **failed}, None)
+        if self.pages:
+            storage.write_text(self.pages[path], verdict.to_html())
+        return Judged(path, verdict.to_dict(), verdict)
+
+    def _is_done(self, path: Path, line: Line) -> bool:
+        calibration = self._detector.checkpoint.calibration
+        same = {
+            "schema": VERDICT_SCHEMA,
+            "mdcsd": version("mdcsd"),
+            "checkpoint_id": self._detector.checkpoint_id,
+            "thresholds": {
+                "uncertain_from": calibration.uncertain_from,
+                "manipulated_from": calibration.manipulated_from,
+            },
+            "settings": {
+                "frames": self._config.frames,
+                "pool": self._config.pool,
+                "cropped": self._config.cropped,
+            },
+        }
+        if any(line.get(name) != value for name, value in same.items()) or not path.is_file():
+            return False
+        page_is_there = not self.pages or self.pages[path].is_file()
+        return page_is_there and line.get("sha256") == storage.sha256_of(path)
+
+    def _write_index(self, rows: list[IndexRow]) -> None:
+        if self._outputs.report and not self._outputs.is_one_page:
+            storage.write_text(self._outputs.report / "index.html", render_index(rows))
+
+
+def _enter(stack: ExitStack, path: Path | None, kept: Sequence[str] = ()) -> IO[str] | None:
+    return stack.enter_context(storage.line_file(path, kept)) if path else None
+
+
+def _name_pages(inputs: Sequence[Path], outputs: Outputs) -> dict[Path, Path]:
+    """Choose a page for each input; of inputs with one name each gets its path's hash, too."""
+    if outputs.report is None:
+        return {}
+    if outputs.is_one_page:
+        if len(inputs) != 1:
+            raise InputError(
+                f"--report {outputs.report}: a page holds one file, and there are {len(inputs)}. "
+                "Give a folder: a page a file, and an index, are written there."
+            )
+        return {inputs[0]: outputs.report}
+    names = {path: _safe_name(path) for path in inputs}
+    often = Counter(name.casefold() for name in names.values())
+    pages = {}
+    for path, name in names.items():
+        is_unique = often[name.casefold()] == 1 and name == readable(path.name) and name != "index"
+        digest = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:8]
+        pages[path] = outputs.report / (f"{name}.html" if is_unique else f"{name}.{digest}.html")
+    return pages
+
+
+def _safe_name(path: Path) -> str:
+    name = readable(path.name).encode("utf-8")[:_MAX_NAME_BYTES]
+    return name.decode("utf-8", "ignore")
+
+
+def _check_outputs(inputs: Sequence[Path], outputs: Outputs, pages: dict[Path, Path]) -> None:
+    """Refuse outputs that are inputs, or each other."""
+    written = [path for path in (outputs.json, outputs.csv, *pages.values()) if path]
+    if outputs.report and not outputs.is_one_page:
+        written.append(outputs.report / "index.html")
+    real = [path.resolve() for path in written]
+    taken = {path.resolve() for path in inputs if path.is_file()}
+    for path, target in zip(written, real, strict=True):
+        if target in taken:
+            raise InputError(f"{path}: is an input, and would be overwritten. Choose another name.")
+        if real.count(target) > 1:
+            raise InputError(f"{path}: two outputs of one name. Choose another for one of them.")
+
+
+def _read_lines(path: Path) -> dict[str, str]:
+    """Read the lines of an earlier run, as text, by path; one that was cut off does not count.
+
+    Raises: InputError if the file holds something else.
+    """
+    if not path.is_file():
+        return {}
+    found: dict[str, str] = {}
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for text in file:
+            if not text.endswith("\n"):
+                break
+            try:
+                found[json.loads(text)["path"]] = text.rstrip("\n")
+            except (ValueError, TypeError, KeyError):
+                raise InputError(
+                    f"{path}: is there already, and holds no verdicts. Choose another name, or "
+                    "delete it."
+                ) from None
+    return found
+
+
+def _row_of(line: Line) -> list[str]:
+    media, thresholds = line.get("media") or {}, line.get("thresholds") or {}
+    values = {
+        **line,
+        **thresholds,
+        **{name: media.get(name) for name in ("width_px", "height_px", "duration_s", "container",
+                                              "codec")},
+        "persons": len(line["tracks"]) if "tracks" in line else None,
+        "frames_sampled": line.get("n_frames_sampled"),
+        "warnings": "; ".join(line.get("warnings", ())),
+    }  # fmt: skip
+    return [_cell(values.get(name)) for name in _COLUMNS]
+
+
+def _cell(value: Any) -> str:
+    """Write a value; a text that a spreadsheet would run as a formula gets a quote before it."""
+    text = "" if value is None else str(value)
+    is_formula = isinstance(value, str) and text.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return readable(f"'{text}" if is_formula else text)
+
+
+def _write_row(table: IO[str] | None, row: Sequence[str]) -> None:
+    if table:
+        csv.writer(table, lineterminator="\n").writerow(row)
+        table.flush()

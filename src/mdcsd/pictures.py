@@ -1,0 +1,159 @@
+"""Picture files -> RGB, RGB -> picture bytes. The only file that touches a picture decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from mdcsd.errors import InputError, MediaError
+from mdcsd.judging_nouns import MediaFacts
+from mdcsd.nouns import RgbArray
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
+
+# Sum of the luma quantisation table of ITU-T T.81, annex K.1, which the IJG's quality scales.
+_IJG_LUMA_SUM = 3688
+_ROTATIONS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # EXIF orientation -> clockwise
+_EXIF_WORDS = (
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.LensModel,
+    ExifTags.Base.Software,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.DateTimeOriginal,
+    ExifTags.Base.DateTimeDigitized,
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Artist,
+    ExifTags.Base.Copyright,
+)
+
+
+def check_file(path: Path) -> None:
+    """Refuse a path where there is no file, or an empty one."""
+    if path.is_dir():
+        raise InputError(f"{path}: a folder with no picture or video in it. Check the path.")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Check the path.")
+    if path.stat().st_size == 0:
+        raise MediaError(f"{path}: the file is empty (0 bytes). Copy it again.")
+
+
+def read_image(path: Path) -> RgbArray:
+    """Read a picture as uint8 (H, W, 3) RGB, turned upright by its EXIF orientation.
+
+    CMYK is converted, 16 bit is scaled to 8, transparency is laid on white as viewers do.
+
+    Raises: MediaError if the file is empty, no picture, cut off or absurdly large.
+    """
+    with _opened(path) as opened:
+        picture: Image.Image = ImageOps.exif_transpose(opened)
+        return np.asarray(_eight_bit_rgb(picture))
+
+
+def read_picture_size(path: Path) -> tuple[int, int]:
+    """Read a picture's (width, height) in pixels from its first bytes, decoding nothing.
+
+    Raises: MediaError if the file is no picture, or absurdly large.
+    """
+    with _opened(path) as picture:
+        return picture.size
+
+
+def read_picture_facts(path: Path) -> MediaFacts:
+    """Read what a picture file says of itself.
+
+    Raises: MediaError if the file is no picture.
+    """
+    with _opened(path) as picture:
+        exif = picture.getexif()
+        return MediaFacts(
+            kind="picture",
+            container=(picture.format or "").lower(),
+            container_description=picture.format_description or "",
+            codec=(picture.format or "").lower(),
+            codec_description=f"{picture.mode}, {picture.format_description}",
+            width_px=picture.width,
+            height_px=picture.height,
+            size_bytes=path.stat().st_size,
+            rotation_deg=_ROTATIONS.get(exif.get(ExifTags.Base.Orientation, 1), 0),
+            jpeg_quality=_jpeg_quality(picture),
+            tags=dict(_words_of(picture, exif)),
+            has_gps=ExifTags.Base.GPSInfo in exif,
+        )
+
+
+def encode_png(pixels: RgbArray) -> bytes:
+    """Encode uint8 (H, W, 3) RGB, or (H, W, 1) grey, as PNG, without loss."""
+    bgr = pixels[..., ::-1] if pixels.shape[2] == 3 else pixels
+    return cv2.imencode(".png", bgr)[1].tobytes()
+
+
+def encode_jpeg(pixels: RgbArray, quality: int = 85) -> bytes:
+    """Encode uint8 (H, W, 3) RGB as JPEG."""
+    options = (cv2.IMWRITE_JPEG_QUALITY, quality)
+    return cv2.imencode(".jpg", pixels[..., ::-1], options)[1].tobytes()
+
+
+def decode_png(content: bytes, channels: int) -> RgbArray:
+    """Decode PNG bytes to uint8 (H, W, 3) RGB or (H, W, 1) grey.
+
+    Raises: ValueError if the bytes are no picture.
+    """
+    flag = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
+    bgr = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
+    if bgr is None:
+        raise ValueError("no PNG")
+    pixels = bgr[..., ::-1] if channels == 3 else bgr[..., None]
+    return np.ascontiguousarray(pixels, np.uint8)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    check_file(path)
+    try:
+        with Image.open(path) as opened:
+            yield opened
+    except UnidentifiedImageError:
+        raise MediaError(
+            f"{path}: not a picture, whatever its name says. Expected JPEG, PNG or the like."
+        ) from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise MediaError(
+            f"{path}: the picture cannot be decoded ({error}). Save it again and retry."
+        ) from None
+
+
+def _words_of(picture: Image.Image, exif: Image.Exif) -> Iterator[tuple[str, str]]:
+    """Yield EXIF's and PNG's words by name; places are left out."""
+    for tags in (exif, exif.get_ifd(ExifTags.IFD.Exif)):
+        for tag in _EXIF_WORDS:
+            if tag in tags:
+                yield tag.name, str(tags[tag]).strip("\0 ")
+    for name, value in getattr(picture, "text", {}).items():
+        yield str(name), str(value)
+
+
+def _jpeg_quality(picture: Image.Image) -> int | None:
+    """Estimate the IJG quality 1..100 from how coarse the luma table is; None without one."""
+    tables = getattr(picture, "quantization", None)
+    if not tables:
+        return None
+    scale = 100.0 * sum(tables[0]) / _IJG_LUMA_SUM
+    quality = (200.0 - scale) / 2.0 if scale <= 100.0 else 5000.0 / scale
+    return int(np.clip(round(quality), 1, 100))
+
+
+def _eight_bit_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
+        scaled = np.asarray(picture, dtype=np.uint32) >> 8
+        picture = Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        picture = Image.alpha_composite(white, rgba)
+    return picture.convert("RGB")

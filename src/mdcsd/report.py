@@ -1,0 +1,311 @@
+"""A verdict as one web page, for a person with one file and a question.
+
+A pure function: what the page says is decided here, where it stands in
+`assets/report.html.j2`. The page needs no network; without scripts everything is there, and
+the script only chooses what is shown. Style and script never depend on the verdict, so that a
+server can name them in its Content-Security-Policy by their hashes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from itertools import pairwise
+from pathlib import PurePath
+from urllib.parse import quote
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from mdcsd.judging_nouns import (
+    VERDICT_WORDS,
+    EvidenceFace,
+    FrameScore,
+    MediaFacts,
+    PersonEvidence,
+    Stretch,
+    TrackScore,
+    Verdict,
+    readable,
+)
+
+_MEANINGS = {
+    "likely_manipulated": "The score is at or above the threshold for “likely manipulated”. That "
+    "is a reason to look closer, and no proof.",
+    "uncertain": "The score lies between the two thresholds, where the detector errs too often in "
+    "either direction. Do not lean on it.",
+    "likely_real": "The score is below both thresholds: the detector found no traces of the kinds "
+    "of manipulation it was trained on. Other kinds can pass unseen.",
+    "cannot_judge": "There is no score. That is a sign of neither real nor manipulated.",
+}
+_CREDENTIALS = {
+    "not_checked": "Not checked: the library c2pa-python is not installed, or does not read this "
+    "kind of file.",
+    "none": "None found. Most files carry none, and they are easily removed.",
+    "invalid": "Found, but not valid: the file was changed after it was signed, or the manifest is "
+    "damaged.",
+    "valid": "Found, and the signature is intact; the signer was not checked against a list of "
+    "trusted ones.",
+    "trusted": "Found, intact, and signed by someone on a list of trusted signers.",
+}
+_FEW_REAL = 20  # below, 5 % of the real ones is less than one
+_PLOT_TOP, _PLOT_BOTTOM = 10.0, 170.0  # px; of a score of 1 and of 0
+_MARGIN = 1.5  # % of the width, so that the outermost dots are whole
+
+
+@dataclass(frozen=True)
+class _Dot:
+    """A judged frame in the plot: x in % of its width, y in px."""
+
+    x: float
+    y: float
+    label: str
+
+
+@dataclass(frozen=True)
+class _Band:
+    """A stretch in the plot, from x over a width in %, and the id of its faces."""
+
+    x: float
+    width: float
+    target: str
+    label: str
+    is_worst: bool
+    stretch: Stretch
+    faces: tuple[_Face, ...]
+
+
+@dataclass(frozen=True)
+class _Face:
+    title: str
+    pictures: tuple[_Picture, ...]
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A picture with its address (data:), what is below it, and words for who cannot see it."""
+
+    source: str
+    caption: str
+    description: str
+    is_bands: bool = False
+
+
+@dataclass(frozen=True)
+class _Person:
+    track: TrackScore
+    dots: tuple[_Dot, ...]
+    segments: tuple[tuple[_Dot, _Dot], ...]
+    bands: tuple[_Band, ...]
+    frames: tuple[FrameScore, ...]
+
+
+def render_report(verdict: Verdict) -> str:
+    """Write a verdict as one self-contained HTML page."""
+    thresholds = verdict.thresholds
+    low, high = thresholds.get("uncertain_from", 0.0), thresholds.get("manipulated_from", 1.0)
+    persons = tuple(_persons(verdict))
+    return template("report.html.j2").render(
+        verdict=verdict,
+        name=readable(PurePath(verdict.path).name or verdict.path),
+        word=VERDICT_WORDS[verdict.verdict],
+        heading=_sentence(VERDICT_WORDS[verdict.verdict]),
+        meaning=_MEANINGS[verdict.verdict],
+        reason=_sentence(verdict.reason),
+        low=low,
+        high=high,
+        y_low=_y(low),
+        y_high=_y(high),
+        end_s=_end_s(verdict),
+        false_alarms=_false_alarms(verdict.calibrated_on, high),
+        warnings=[_sentence(text) for text in verdict.warnings],
+        persons=persons,
+        n_hidden=sum(not person.bands for person in persons),
+        has_evidence=verdict.evidence is not None,
+        file_facts=_file_facts(verdict),
+        tags=_tags(verdict.media),
+        hints=[_sentence(text) for text in verdict.media.hints] if verdict.media else [],
+        credentials=_CREDENTIALS[verdict.media.credentials] if verdict.media else "Not checked.",
+        made_facts=_made_facts(verdict),
+        style=read_asset("report.css"),
+        script=read_asset("report.js"),
+    )
+
+
+def content_security_policy() -> str:
+    """Say what a report needs, for the header: its one style and its one script, by hash."""
+    style, script = (_hash_source(read_asset(f"report.{kind}")) for kind in ("css", "js"))
+    return (
+        f"default-src 'none'; img-src data:; style-src {style}; script-src {script}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def read_asset(name: str) -> str:
+    """Read a text file of the package's."""
+    return resources.files("mdcsd").joinpath("assets", name).read_text("utf-8")
+
+
+def template(name: str) -> Template:
+    """Compile a template of the package's, which escapes whatever comes in."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(read_asset(name))
+
+
+def _hash_source(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _false_alarms(calibrated_on: str, threshold: float) -> str:
+    """Say how often a real file gets this far, as far as that is known."""
+    found = re.search(r"(\d+) real", calibrated_on)
+    if found is None:
+        return (
+            f"How often a real file reaches {threshold:.3g} is not known: the thresholds were not "
+            f"fitted on data ({readable(calibrated_on) or 'nothing is stated'})."
+        )
+    few = int(found[1]) < _FEW_REAL
+    return (
+        f"False alarms: {threshold:.3g} was set so that at most 5 % of real ones are called "
+        f"likely manipulated, on validation data ({readable(calibrated_on)})."
+        + (f" With only {found[1]} real ones that is hardly more than a guess." if few else "")
+        + " On other cameras, platforms and compression there can be more."
+    )
+
+
+def _sentence(text: str) -> str:
+    """Write the first letter large, and nothing that a terminal or page would obey."""
+    return readable(text[:1].upper() + text[1:])
+
+
+def _end_s(verdict: Verdict) -> float:
+    return max((frame.time_s for frame in verdict.frames), default=0.0)
+
+
+def _x(time_s: float, end_s: float) -> float:
+    share = min(max(time_s / end_s, 0.0), 1.0) if end_s > 0 else 0.5
+    return round(_MARGIN + share * (100.0 - 2.0 * _MARGIN), 2)
+
+
+def _y(score: float) -> float:
+    return round(_PLOT_BOTTOM - score * (_PLOT_BOTTOM - _PLOT_TOP), 1)
+
+
+def _persons(verdict: Verdict) -> Iterator[_Person]:
+    """Yield the persons, the highest score first."""
+    shown = {person.track_id: person for person in verdict.evidence or ()}
+    end_s = _end_s(verdict)
+    for track in sorted(verdict.tracks, key=lambda each: each.score, reverse=True):
+        frames = tuple(row for row in verdict.frames if row.track_id == track.track_id)
+        dots = tuple(
+            _Dot(_x(row.time_s, end_s), _y(row.score), f"{row.time_s:.2f} s: {row.score:.3f}")
+            for row in frames
+        )
+        person = shown.get(track.track_id)
+        bands = tuple(_bands(person, end_s)) if person else ()
+        yield _Person(track, dots, tuple(pairwise(dots)), bands, frames)
+
+
+def _bands(person: PersonEvidence, end_s: float) -> Iterator[_Band]:
+    """Yield a person's stretches; each reaches to the middle between it and its neighbours."""
+    inner = [(one.last_s + next_.first_s) / 2.0 for one, next_ in pairwise(person.stretches)]
+    first, last = person.stretches[0].first_s, person.stretches[-1].last_s
+    edges = [_x(time_s, end_s) for time_s in (first, *inner, last)]
+    edges[0], edges[-1] = edges[0] - _MARGIN, edges[-1] + _MARGIN
+    for index, stretch in enumerate(person.stretches):
+        is_worst = index == person.worst
+        label = f"{_span(stretch)}, mean score {stretch.score:.3f}"
+        if is_worst and len(person.stretches) > 1:
+            label += ", the highest"
+        yield _Band(
+            x=round(edges[index], 2),
+            width=round(edges[index + 1] - edges[index], 2),
+            target=f"person-{person.track_id}-stretch-{index}",
+            label=label,
+            is_worst=is_worst,
+            stretch=stretch,
+            faces=tuple(_face(face) for face in stretch.faces),
+        )
+
+
+def _span(stretch: Stretch) -> str:
+    if stretch.last_s - stretch.first_s < 0.005:
+        return f"At {stretch.first_s:.2f} s"
+    return f"{stretch.first_s:.2f} to {stretch.last_s:.2f} s"
+
+
+def _face(face: EvidenceFace) -> _Face:
+    at = f"at {face.time_s:.2f} s"
+    offered = (
+        (face.crop, "face", f"The judged face {at}"),
+        (face.rgb_heat, "RGB branch", f"Where the RGB branch looked {at}"),
+        (face.frequency_heat, "frequency branch", f"Where the frequency branch looked {at}"),
+        (face.log_dct_difference, "spectrum against real faces",
+         f"Difference of the log-DCT spectrum {at} from that of typical real faces"),
+    )  # fmt: skip
+    pictures = tuple(
+        _Picture(_data_uri(content), caption, words, content is face.log_dct_difference)
+        for content, caption, words in offered
+        if content is not None
+    )
+    return _Face(f"{face.time_s:.2f} s, score {face.score:.3f}", pictures)
+
+
+def _data_uri(picture: bytes) -> str:
+    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{quote(base64.b64encode(picture), safe='+/=')}"
+
+
+def _file_facts(verdict: Verdict) -> list[tuple[str, str]]:
+    facts = [("Path", readable(verdict.path)), ("SHA-256", verdict.sha256)]
+    media = verdict.media
+    if media is None:
+        return facts
+    turned = f", turned by {media.rotation_deg}° when shown" if media.rotation_deg else ""
+    facts += [
+        ("Size", f"{media.size_bytes:,} bytes"),
+        ("Container", readable(f"{media.container_description} ({media.container})")),
+        ("Codec", readable(f"{media.codec_description} ({media.codec})")),
+        ("Resolution", f"{media.width_px} × {media.height_px} px{turned}"),
+    ]
+    if media.duration_s is not None:
+        facts.append(("Duration", f"{media.duration_s:.2f} s"))
+    if media.frame_rate is not None:
+        facts.append(("Frame rate", f"{media.frame_rate:.3g} a second"))
+    if media.bit_rate_bps is not None and media.bits_per_pixel is not None:
+        rate = f"{media.bit_rate_bps / 1000:,.0f} kbit/s, {media.bits_per_pixel:.3f} bits a pixel"
+        facts.append(("Bit rate", rate))
+    if media.jpeg_quality is not None:
+        facts.append(("JPEG quality", f"about {media.jpeg_quality} of 100, from its tables"))
+    facts.append(("Place of recording", "stated in the file" if media.has_gps else "not stated"))
+    return facts
+
+
+def _tags(media: MediaFacts | None) -> list[tuple[str, str]]:
+    tags = media.tags if media else {}
+    return [(readable(name), readable(text)) for name, text in tags.items() if text]
+
+
+def _made_facts(verdict: Verdict) -> list[tuple[str, str]]:
+    settings = ", ".join(f"{name} {value}" for name, value in verdict.settings.items())
+    facts = [
+        ("Model", verdict.checkpoint_id),
+        ("Network", verdict.network),
+        ("Thresholds", ", ".join(
+            f"{name.replace('_', ' ')} {value:.3g}" for name, value in verdict.thresholds.items()
+        )),
+        ("Fitted on", readable(verdict.calibrated_on)),
+        ("Licence of the weights", readable(verdict.weights_licence)),
+        ("Settings", settings),
+        ("Frames to score", verdict.pooling),
+        ("Frames looked at", str(verdict.n_frames_sampled)),
+        ("Software", f"mdcsd {verdict.mdcsd}, {verdict.backend}"),
+        ("Date", verdict.judged_at),
+    ]  # fmt: skip
+    return [(name, text) for name, text in facts if text]

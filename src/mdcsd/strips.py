@@ -1,0 +1,102 @@
+"""The job: files -> a strip of pictures a face: crop, heat of each branch, odd frequencies."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mdcsd import storage
+from mdcsd.detector import Detector
+from mdcsd.explain import colour_difference, colour_heat
+from mdcsd.faces import resize
+from mdcsd.judging_nouns import Heatmaps
+from mdcsd.metrics import pool_video
+from mdcsd.nouns import FaceCrop, RgbArray
+from mdcsd.pictures import encode_png
+
+_TILE_PX, _GAP_PX, _TITLE_PX = 256, 8, 44
+_INK, _PAPER = (34, 34, 34), 255
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What was written of one file: its score, None as in a verdict, and a strip a face."""
+
+    path: Path
+    score: float | None
+    folder: Path
+    strips: tuple[Path, ...]
+
+
+def explain_file(
+    detector: Detector, path: Path, output: Path, n_frames: int, cropped: bool
+) -> Explained:
+    """Write a strip for each face in frames spaced evenly over a video, or in a picture.
+
+    They lie in OUTPUT/NAME-DIGEST/frame_000000_person_0.png, with the first digits of the
+    file's SHA-256, so that files of one name in two folders do not overwrite each other.
+
+    Raises: MediaError if the file cannot be decoded, InputError if it is not there.
+    """
+    scores: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    pictures: dict[str, bytes] = {}
+    n_sampled = 0
+    for _, crops in detector.iter_crops(path, n_frames, cropped):
+        n_sampled += 1
+        found = zip(crops, detector.score(crops)[0].tolist(), detector.explain(crops), strict=True)
+        for crop, score, maps in found:
+            scores[crop.track_id].append((crop.frame_index, score))
+            name = f"frame_{crop.frame_index:06d}_person_{crop.track_id}.png"
+            pictures[name] = encode_png(draw_strip(crop, score, maps))
+    folder = output / f"{path.name}-{storage.sha256_of(path)[:8]}"
+    for name, picture in pictures.items():
+        storage.write_bytes(folder / name, picture)
+    strips = tuple(folder / name for name in pictures)
+    return Explained(path, pool_video(scores, n_sampled, "track"), folder, strips)
+
+
+def draw_strip(crop: FaceCrop, score: float, maps: Heatmaps) -> RgbArray:
+    """Draw a face's pictures side by side, uint8 RGB, titled."""
+    tiles = [_titled(rgb, title, note) for rgb, title, note in _pictures(crop, score, maps)]
+    gap = np.full((tiles[0].shape[0], _GAP_PX, 3), _PAPER, np.uint8)
+    row = [gap]
+    for tile in tiles:
+        row += [tile, gap]
+    return np.pad(np.hstack(row), ((0, _GAP_PX), (0, 0), (0, 0)), constant_values=_PAPER)
+
+
+def _pictures(crop: FaceCrop, score: float, maps: Heatmaps) -> Iterator[tuple[RgbArray, str, str]]:
+    """Yield (picture, title, note) for what there is."""
+    side = (_TILE_PX, _TILE_PX)
+    face = resize(crop.rgb, side)
+    yield face, f"score {score:.3f}", f"{crop.time_s:.2f} s, person {crop.track_id}"
+    for heat, title, note in (
+        (maps.rgb, "RGB branch", "hot: speaks for manipulated"),
+        (maps.frequency, "frequency branch", "hot: content at suspect frequencies"),
+    ):
+        if heat is not None:
+            enlarged = cv2.resize(heat, side).clip(0, 1)
+            yield (
+                colour_heat(face, enlarged),
+                title,
+                note if heat.any() else "nothing speaks for manipulated",
+            )
+    difference = maps.log_dct_difference
+    if difference is not None:
+        bands = colour_difference(difference)
+        coloured = bands.repeat(_TILE_PX // len(bands), 0).repeat(_TILE_PX // len(bands), 1)
+        yield coloured, "log-DCT minus real faces'", "low at top left; blue less, brown more"
+
+
+def _titled(rgb: RgbArray, title: str, note: str) -> RgbArray:
+    """Put two lines of text above a picture."""
+    tile = np.full((_TITLE_PX + _TILE_PX, _TILE_PX, 3), _PAPER, np.uint8)
+    tile[_TITLE_PX:] = rgb
+    for text, bottom, size in ((title, 18, 0.5), (note, 36, 0.4)):
+        cv2.putText(tile, text, (0, bottom), cv2.FONT_HERSHEY_SIMPLEX, size, _INK, 1, cv2.LINE_AA)
+    return tile

@@ -1,0 +1,76 @@
+"""The server's folder on disk: where an upload and a report lie, and who may look.
+
+    jobs.sqlite3  uploads/ID.suffix  reports/ID.html  reports/ID.json  lock
+
+An ID is ours and random; nothing a user sent ever becomes part of a path.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import IO
+
+from mdcsd import storage
+from mdcsd.errors import InputError
+from mdcsd.web.jobs import Job, JobStore
+
+
+class DataFolder:
+    """Paths below one data folder."""
+
+    def __init__(self, root: Path) -> None:
+        """Make the folder, with access for its owner only.
+
+        Raises: InputError if it cannot be made.
+        """
+        self.root = root
+        self.uploads = root / "uploads"
+        self.reports = root / "reports"
+        for folder in (root, self.uploads, self.reports):
+            storage.make_folder(folder)
+            folder.chmod(0o700)
+
+    def lock(self) -> IO[bytes]:
+        """Take the folder for one server until the returned file is closed.
+
+        Raises: InputError if another server has it.
+        """
+        file = open(self.root / "lock", "wb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise InputError(
+                f"{self.root}: another server uses this folder. Stop it, or give another --data."
+            ) from None
+        return file
+
+    def upload(self, job: Job) -> Path:
+        """Where a job's file lies until it is judged."""
+        return self.uploads / f"{job.id}{job.suffix}"
+
+    def part(self, job_id: str) -> Path:
+        """Where a file grows while it is uploaded."""
+        return self.uploads / f"{job_id}.part"
+
+    def report(self, job: Job, suffix: str) -> Path:
+        """Where a job's report lies; suffix ".html" or ".json"."""
+        return self.reports / f"{job.id}{suffix}"
+
+    def forget_upload(self, job: Job) -> None:
+        """Delete a job's file."""
+        self.upload(job).unlink(missing_ok=True)
+
+    def forget(self, job: Job) -> None:
+        """Delete a job's file and its report."""
+        self.forget_upload(job)
+        for suffix in (".html", ".json"):
+            self.report(job, suffix).unlink(missing_ok=True)
+
+    def tidy(self, store: JobStore) -> None:
+        """Delete what no job owns: halves of uploads and reports that a kill left behind."""
+        ids = store.ids()
+        for path in (*self.uploads.iterdir(), *self.reports.iterdir()):
+            if path.name.split(".")[0] not in ids or path.suffix in (".part", ".tmp"):
+                path.unlink(missing_ok=True)

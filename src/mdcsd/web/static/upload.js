@@ -1,0 +1,216 @@
+// The upload page: send files one after the other, watch them, show their reports.
+// Whatever comes from a file or a server is set as text, never as markup.
+
+const API = "/api/v1/jobs";
+const WORDS = {
+  likely_real: "likely real",
+  uncertain: "uncertain",
+  likely_manipulated: "likely manipulated",
+  cannot_judge: "cannot judge",
+};
+const TRIES = 3;
+
+const $ = (id) => document.getElementById(id);
+const drop = $("drop");
+const maxBytes = Number(drop.dataset.maxBytes);
+const waiting = [];
+let isSending = false;
+let shownId = null;
+
+const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+const tell = (text) => { $("told").textContent = text; };
+
+function sizeText(bytes) {
+  if (bytes === 0) return "0 bytes";
+  return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+function addRow(name, bytes, isOld = false) {
+  const item = $("file").content.firstElementChild.cloneNode(true);
+  item.querySelector(".name").textContent = name;
+  item.querySelector(".size").textContent = sizeText(bytes);
+  for (const [button, what] of [[".show", "Show report of"], [".delete", "Delete"]]) {
+    item.querySelector(button).setAttribute("aria-label", `${what} ${name}`);
+  }
+  item.querySelector("progress").setAttribute("aria-label", `Progress of ${name}`);
+  $("list")[isOld ? "append" : "prepend"](item);
+  $("mine").hidden = false;
+  const row = { item, name, id: null, request: null, events: null };
+  item.querySelector(".delete").addEventListener("click", () => remove(row));
+  item.querySelector(".show").addEventListener("click", () => show(row, true));
+  return row;
+}
+
+function say(row, text, share = null) {
+  row.item.querySelector(".state").textContent = text;
+  const bar = row.item.querySelector("progress");
+  bar.hidden = false;
+  if (share === null) bar.removeAttribute("value");
+  else bar.value = share;
+}
+
+function end(row, text, isFailure) {
+  row.item.querySelector(".state").textContent = text.charAt(0).toUpperCase() + text.slice(1);
+  row.item.querySelector("progress").hidden = true;
+  row.item.classList.toggle("failed", isFailure);
+  tell(`${row.name}: ${text}`);
+}
+
+// One try: [HTTP status, answer, seconds to wait]; status 0 if the connection broke.
+function post(row, file) {
+  return new Promise((resolve) => {
+    const request = new XMLHttpRequest();
+    row.request = request;
+    request.open("POST", `${API}?name=${encodeURIComponent(file.name.slice(-120))}`);
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.responseType = "json";
+    request.upload.addEventListener("progress", (event) => {
+      if (event.lengthComputable) say(row, "uploading", event.loaded / event.total);
+    });
+    request.addEventListener("loadend", () => {
+      const seconds = Number(request.getResponseHeader("Retry-After")) || 2;
+      resolve([request.status, request.response || {}, seconds]);
+    });
+    request.send(file);
+  });
+}
+
+async function upload(row, file) {
+  if (file.size === 0) return end(row, "the file is empty (0 bytes).", true);
+  if (file.size > maxBytes) return end(row, `larger than the ${sizeText(maxBytes)} taken here.`, true);
+  for (let broken = 0; broken < TRIES && !row.isGone;) {
+    say(row, "uploading", 0);
+    const [status, answer, seconds] = await post(row, file);
+    if (status === 202) return watch(row, answer);
+    if (status !== 0 && status !== 429 && status !== 503) {
+      return end(row, answer.detail || `refused (${status}).`, true);
+    }
+    broken += status === 0;
+    say(row, status === 429 ? "the queue is full, waiting for a place" : "no connection, trying again");
+    await sleep(seconds);
+  }
+  if (!row.isGone) end(row, "the connection broke while sending. The server refused the file, or is gone.", true);
+}
+
+async function sendAll() {
+  if (isSending) return;
+  isSending = true;
+  while (waiting.length) {
+    const [row, file] = waiting.shift();
+    if (!row.isGone) await upload(row, file);
+  }
+  isSending = false;
+}
+
+function take(files) {
+  for (const file of files) {
+    const row = addRow(file.name, file.size);
+    say(row, "waiting to be sent");
+    waiting.push([row, file]);
+  }
+  sendAll();
+}
+
+function watch(row, status) {
+  row.id = status.id;
+  if (update(row, status, true)) return;
+  row.events = new EventSource(`${API}/${row.id}/events`);
+  row.events.addEventListener("message", (event) => {
+    if (update(row, JSON.parse(event.data), true)) row.events.close();
+  });
+  row.events.addEventListener("gone", () => { row.events.close(); forget(row); });
+}
+
+// Show where a file stands; true once that is final.
+function update(row, status, isNews) {
+  if (status.state === "queued") {
+    say(row, status.ahead ? `waiting, ${status.ahead} before it` : "waiting");
+    return false;
+  }
+  if (status.state === "running") {
+    const share = status.total ? status.done / status.total : null;
+    const isJudged = share === 1; // what is left are the heat-maps, which tell no progress
+    const text = isJudged ? "making the report" : `judging, ${status.done} of ${status.total} frames`;
+    say(row, share === null ? "judging" : text, isJudged ? null : share);
+    return false;
+  }
+  if (status.state === "failed") {
+    end(row, status.error, true);
+    return true;
+  }
+  const badge = row.item.querySelector(".verdict");
+  badge.textContent = WORDS[status.verdict];
+  badge.className = `verdict ${status.verdict}`;
+  badge.hidden = false;
+  row.item.querySelector(".show").hidden = false;
+  row.item.querySelector(".state").textContent = status.score === null ? "" : `score ${status.score.toFixed(3)}`;
+  row.item.querySelector("progress").hidden = true;
+  if (isNews) {
+    tell(`${row.name}: ${WORDS[status.verdict]}`);
+    if (shownId === null) show(row, false);
+  }
+  return true;
+}
+
+function show(row, isAsked) {
+  shownId = row.id;
+  $("report-title").textContent = `Report: ${row.name}`;
+  $("report-page").href = `${API}/${row.id}/report.html`;
+  $("report-json").href = `${API}/${row.id}/report.json`;
+  $("report-frame").src = `${API}/${row.id}/report.html`;
+  $("report-frame").title = `Report on ${row.name}`;
+  $("report").hidden = false;
+  if (isAsked) {
+    $("report-title").focus({ preventScroll: true });
+    $("report").scrollIntoView();
+  }
+}
+
+function closeReport() {
+  shownId = null;
+  $("report").hidden = true;
+  $("report-frame").removeAttribute("src");
+}
+
+function forget(row) {
+  row.isGone = true;
+  if (row.id !== null && row.id === shownId) closeReport();
+  row.item.remove();
+  $("mine").hidden = !$("list").children.length;
+}
+
+async function remove(row) {
+  row.request?.abort();
+  row.events?.close();
+  if (row.id) {
+    const answer = await fetch(`${API}/${row.id}`, { method: "DELETE" });
+    if (!answer.ok && answer.status !== 404) return tell(`${row.name} could not be deleted.`);
+  }
+  forget(row);
+  tell(`${row.name} was deleted.`);
+  $("files").focus();
+}
+
+async function listOld() {
+  const answer = await fetch(API);
+  if (!answer.ok) return;
+  for (const status of (await answer.json()).jobs) {
+    const row = addRow(status.name, status.n_bytes, true);
+    row.id = status.id;
+    if (!update(row, status, false)) watch(row, status);
+  }
+}
+
+$("files").addEventListener("change", (event) => {
+  take(event.target.files);
+  event.target.value = "";
+});
+$("report-close").addEventListener("click", closeReport);
+for (const kind of ["dragenter", "dragover"]) {
+  drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
+}
+for (const kind of ["dragleave", "drop"]) {
+  drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.remove("over"); });
+}
+drop.addEventListener("drop", (event) => take(event.dataTransfer.files));
+listOld();
