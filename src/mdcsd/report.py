@@ -272,7 +272,7 @@ def _file_facts(verdict: Verdict) -> list[tuple[str, str]]:
         ("Size", f"{media.size_bytes:,} bytes"),
         ("Container", readable(f"{media.container_description} ({media.container})")),
         ("Codec", readable(f"{media.codec_description} ({media.codec})")),
-        ("Resolution", f"{media.width_px} × {media.height_px} px{turned}"),
+        ("Resolution", f"{media.width_px} x {media.height_px} px{turned}"),
     ]
     if media.duration_s is not None:
         facts.append(("Duration", f"{media.duration_s:.2f} s"))
