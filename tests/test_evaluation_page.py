@@ -110,7 +110,8 @@ def test_groups_comparison_and_recoding(page: Page):
     assert "NeuralTextures ffpp c23 70 + 70 0.831 [0.801, 0.861] 0.861" in page.text
     assert "all manipulations ffpp c23 70 + 280" in page.text
     assert "+0.013 [-0.007, +0.033]" in page.text
-    assert "11,000 faces that both judged; 200 only here and 15 only there" in page.text
+    assert "11,000 faces that both judged, and the 352 videos that both know" in page.text
+    assert "0 videos only here and 1 only there are left out" in page.text
     assert "Video, jpeg 75" in page.text and "0.907 [0.877, 0.937]" in page.text
 
 

@@ -119,7 +119,7 @@ def group(manipulation: str | None, auc: float, n: tuple[int, int] = (70, 70)) -
 def sample_report() -> dict[str, Any]:
     """A whole report, written by hand."""
     return {
-        "schema": 2,
+        "schema": 3,
         "checkpoint_id": "3f9a1c0be2d4",
         "source": "model.safetensors on ffpp=/data/ffpp",
         "datasets": ["ffpp"],

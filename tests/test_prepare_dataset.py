@@ -14,7 +14,7 @@ from PIL import Image
 from scipy import fft
 
 from conftest import save_noise
-from mdcsd import prepare_dataset as room
+from mdcsd import split_writer as room
 from mdcsd.config import PrepareDatasetConfig
 from mdcsd.errors import DataError, InputError, SettingError
 from mdcsd.pictures import read_image
