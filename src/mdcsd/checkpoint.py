@@ -39,7 +39,8 @@ class Checkpoint:
     `class_names[0]` is the real class; `state_dict` are tensors by name, on CPU;
     `provenance` says of what data, command, commit, seed and epoch it was made.
     `real_log_dct_mean` float32 (C, 64, 64), C channels of the input (3 for colour), is the
-    mean of `frequency.log_dct_bands` over real training faces, None in files of before 0.3.
+    mean of `frequency.log_dct_bands` over real training faces, None in
+    files of format 2 and before.
     """
 
     network: NetworkConfig

@@ -77,7 +77,7 @@ def _pictures(crop: FaceCrop, score: float, maps: Heatmaps) -> Iterator[tuple[Rg
     yield face, f"score {score:.3f}", f"{crop.time_s:.2f} s, person {crop.track_id}"
     for heat, title, note in (
         (maps.rgb, "RGB branch", "hot: speaks for manipulated"),
-        (maps.frequency, "frequency branch", "hot: content at suspect frequencies"),
+        (maps.frequency, "frequency branch", "hot: suspect frequencies lie here"),
     ):
         if heat is not None:
             enlarged = cv2.resize(heat, side).clip(0, 1)
