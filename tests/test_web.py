@@ -221,7 +221,7 @@ def test_a_report_may_do_nothing_to_the_page_around_it(site):
     headers = browser.get(f"{where}/report.html").headers
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy and "sandbox allow-scripts" in policy
-    assert "allow-same-origin" not in policy
+    assert "allow-same-origin" not in policy and "frame-ancestors 'self'" in policy
     assert headers["x-frame-options"] == "SAMEORIGIN"
 
 

@@ -245,7 +245,7 @@ def _read_report(job: Job, serving: Serving, suffix: str) -> bytes:
 
 def _report_policy() -> str:
     """What a report may do, shown in the page or on its own: no origin, no requests."""
-    return f"{content_security_policy()}; sandbox allow-scripts"
+    return f"{content_security_policy()}; frame-ancestors 'self'; sandbox allow-scripts"
 
 
 async def _events(job_id: str, serving: Serving) -> AsyncIterator[str]:

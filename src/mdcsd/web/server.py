@@ -64,7 +64,7 @@ async def _serve(settings: ServeSettings, listener: socket.socket, load: JudgeFa
     serving = open_serving(settings, load)
     async with running(serving) as app:
         config = uvicorn.Config(
-            app, http="h11", lifespan="off",
+            app, http="h11", ws="none", lifespan="off",
             access_log=False,  # ids are keys to reports: they stay out of logs
             log_level="warning", server_header=False, limit_concurrency=_CONNECTIONS,
             timeout_keep_alive=_IDLE_CONNECTION_S, timeout_graceful_shutdown=_GRACE_S,
