@@ -16,7 +16,8 @@ PACKAGE = Path(mdcsd.__file__).parent
 ROOMS = (
     "errors", "nouns", "judging_nouns", "config", "judging_config", "settings", "recipe",
     "storage", "catalogue",
-    "pictures", "video", "media_facts", "faces", "tracks", "masks", "face_crops", "process_frames",
+    "pictures", "video", "media_facts", "faces", "tracks", "masks", "face_crops",
+    "process_frames",
     "representation", "crops", "source_scan", "source_lists", "source_layouts",
     "sources", "splits", "datasets", "tfrecord", "records",
     "prepare_dataset",
@@ -26,8 +27,9 @@ ROOMS = (
     "training_setup", "training",
     "explain", "evidence",
     "detector", "perturb", "video_scores", "predictions", "evaluation_report", "class_figures",
-    "evaluation", "plots", "evaluation_page", "report", "report_index", "detect_batch", "reproduce", "reproduce_estimate",
-    "reproduce_table",
+    "evaluation", "plots", "evaluation_page",
+    "report", "report_index", "detect_batch",
+    "reproduce", "reproduce_estimate", "reproduce_table",
     "bench", "demo",
     "cli", "__main__",
 )  # fmt: skip
@@ -41,12 +43,16 @@ ONLY_HERE = {
     "safetensors": {"backbones", "checkpoint"},
     "sklearn": {"metrics"},
     "matplotlib": {"plots"},
-    "jinja2": {"evaluation_page"},
+    "jinja2": {"evaluation_page", "report"},
     "c2pa": {"media_facts"},
     "dlib": {"bench"},
     "typer": {"cli"},
     "rich": {"cli"},
 }
+
+
+# A person asks a verdict for its page: the one import against the stream, inside a method.
+UPWARD = {("judging_nouns", "report")}
 
 
 def room_of(path: Path) -> str:
@@ -76,7 +82,8 @@ def test_rooms_import_only_rooms_above_them():
             parts = name.split(".")
             if parts[0] == "mdcsd" and len(parts) > 1 and parts[1] in ROOMS:
                 above = ROOMS.index(parts[1]) < ROOMS.index(room)
-                assert above or parts[1] == room, f"{path.name} imports {name}"
+                allowed = above or parts[1] == room or (room, parts[1]) in UPWARD
+                assert allowed, f"{path.name} imports {name}"
 
 
 def test_libraries_stay_behind_their_door():
@@ -108,6 +115,7 @@ HEAVY = {
     "tensorboard",
     "matplotlib",
     "jinja2",
+    "c2pa",
 }
 
 
@@ -138,7 +146,7 @@ def test_help_is_light():
 
 
 def test_public_names():
-    assert mdcsd.__all__ == ["Detector", "detect", "evaluate", "train"]
+    assert mdcsd.__all__ == ["Detector", "Verdict", "detect", "evaluate", "train"]
     for name in mdcsd.__all__:
         assert callable(getattr(mdcsd, name))
 
