@@ -16,7 +16,8 @@ PACKAGE = Path(mdcsd.__file__).parent
 ROOMS = (
     "errors", "nouns", "judging_nouns", "config", "judging_config", "settings", "recipe",
     "storage", "catalogue",
-    "pictures", "video", "media_facts", "faces", "tracks", "masks", "face_crops", "process_frames",
+    "pictures", "video", "media_facts", "faces", "tracks", "masks", "face_crops",
+    "process_frames",
     "representation", "crops", "source_scan", "source_lists", "source_layouts",
     "sources", "splits", "datasets", "tfrecord", "records",
     "shard_set", "split_writer", "prepare_dataset",
@@ -43,7 +44,7 @@ ONLY_HERE = {
     "safetensors": {"backbones", "checkpoint"},
     "sklearn": {"metrics"},
     "matplotlib": {"plots"},
-    "jinja2": {"evaluation_page", "report", "report_index", "web"},
+    "jinja2": {"evaluation_page", "report", "web"},
     "fastapi": {"web"},
     "starlette": {"web"},
     "pydantic": {"web"},
@@ -54,6 +55,10 @@ ONLY_HERE = {
     "typer": {"cli"},
     "rich": {"cli"},
 }
+
+
+# A person asks a verdict for its page: the one import against the stream, inside a method.
+UPWARD = {("judging_nouns", "report")}
 
 
 def room_of(path: Path) -> str:
@@ -83,7 +88,8 @@ def test_rooms_import_only_rooms_above_them():
             parts = name.split(".")
             if parts[0] == "mdcsd" and len(parts) > 1 and parts[1] in ROOMS:
                 above = ROOMS.index(parts[1]) < ROOMS.index(room)
-                assert above or parts[1] == room, f"{path.name} imports {name}"
+                allowed = above or parts[1] == room or (room, parts[1]) in UPWARD
+                assert allowed, f"{path.name} imports {name}"
 
 
 def test_libraries_stay_behind_their_door():
@@ -117,6 +123,7 @@ HEAVY = {
     "jinja2",
     "uvicorn",
     "sqlite3",
+    "c2pa",
 }
 
 
@@ -149,7 +156,7 @@ def test_help_is_light():
 
 
 def test_public_names():
-    assert mdcsd.__all__ == ["Detector", "detect", "evaluate", "train"]
+    assert mdcsd.__all__ == ["Detector", "Verdict", "detect", "evaluate", "train"]
     for name in mdcsd.__all__:
         assert callable(getattr(mdcsd, name))
 

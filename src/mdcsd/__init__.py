@@ -3,7 +3,7 @@
 >>> from mdcsd import Detector                                      # doctest: +SKIP
 >>> Detector("runs/mdcsd/best.safetensors").judge("clip.mp4")       # doctest: +SKIP
 
-`import mdcsd` loads nothing heavy: the four public names arrive when they are asked for.
+`import mdcsd` loads nothing heavy: the public names arrive when they are asked for.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mdcsd.detector import Detector, detect
     from mdcsd.evaluation import evaluate
+    from mdcsd.judging_nouns import Verdict
     from mdcsd.training import train
 
-__all__ = ["Detector", "detect", "evaluate", "train"]
+__all__ = ["Detector", "Verdict", "detect", "evaluate", "train"]
 
 _HOME = {
     "Detector": "detector",
+    "Verdict": "judging_nouns",
     "detect": "detector",
     "evaluate": "evaluation",
     "train": "training",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,8 +117,10 @@ def decode_png(content: bytes, channels: int) -> RgbArray:
 def _opened(path: Path) -> Iterator[Image.Image]:
     check_file(path)
     try:
-        with Image.open(path) as opened:
-            yield opened
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF; the picture is whole
+            with Image.open(path) as opened:
+                yield opened
     except UnidentifiedImageError:
         raise MediaError(
             f"{path}: not a picture, whatever its name says. Expected JPEG, PNG or the like."

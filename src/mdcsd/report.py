@@ -293,7 +293,11 @@ def _tags(media: MediaFacts | None) -> list[tuple[str, str]]:
 
 
 def _made_facts(verdict: Verdict) -> list[tuple[str, str]]:
-    settings = ", ".join(f"{name} {value}" for name, value in verdict.settings.items())
+    said = {True: "yes", False: "no"}
+    settings = ", ".join(
+        f"{name} {said[value] if isinstance(value, bool) else value}"
+        for name, value in verdict.settings.items()
+    )
     facts = [
         ("Model", verdict.checkpoint_id),
         ("Network", verdict.network),

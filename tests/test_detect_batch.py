@@ -1,0 +1,255 @@
+"""Many files: which they are, what is written of each, what is not done twice, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+from PIL import Image
+
+from mdcsd import Detector
+from mdcsd.detect_batch import Batch, Outputs, find_inputs
+from mdcsd.errors import InputError, MediaError
+from mdcsd.judging_config import DetectConfig
+from test_cli import call
+
+SCHEMA = json.loads(
+    (Path(__file__).resolve().parents[1] / "docs" / "schema.json").read_text(encoding="utf-8")
+)
+
+
+@pytest.fixture(scope="module")
+def detector(demo) -> Detector:
+    return Detector(demo[0].checkpoint)
+
+
+@pytest.fixture
+def folder(clip, portrait, tmp_path) -> Path:
+    """A clip, a picture, and a file that is neither."""
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    shutil.copy(clip, tmp_path / "in" / "deep" / "a.mp4")
+    Image.fromarray(portrait).save(tmp_path / "in" / "b.png")
+    (tmp_path / "in" / "c.mp4").write_text("no video")
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def counted(monkeypatch) -> list[str]:
+    """The names of the files that were judged."""
+    names: list[str] = []
+    judge = Detector.judge
+
+    def counting(self, path, *words, **named):
+        names.append(Path(path).name)
+        return judge(self, path, *words, **named)
+
+    monkeypatch.setattr(Detector, "judge", counting)
+    return names
+
+
+def lines_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_words_become_files(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    a, b, c = Path("deep/a.mp4"), Path("b.png"), Path("c.mp4")
+    assert find_inputs(["."], ()) == [b, c, a]
+    assert find_inputs(["**/*.mp4"], ()) == [c, a]
+    assert find_inputs(["b.*", "b.png", "b.png"], ()) == [b]
+    assert find_inputs(["-"], io.StringIO("deep/a.mp4\n\nb.png\n")) == [a, b]
+    assert find_inputs(["gone.mp4", "*.gone"], ()) == [Path("gone.mp4"), Path("*.gone")]
+    Path("[x].png").write_bytes(b.read_bytes())
+    assert find_inputs(["[x].png"], ()) == [Path("[x].png")]
+
+
+def test_a_batch_goes_on_past_a_bad_file(demo, folder, tmp_path, capsys):
+    """Pages, index, table and lines; the lines are as docs/schema.json says."""
+    out = tmp_path / "out"
+    words = ["detect", folder, "--weights", demo[0].checkpoint, "--frames", 5]
+    outputs = ["--report", out, "--json", out / "v.jsonl", "--csv", out / "v.csv"]
+    assert call(*words, *outputs) == 2
+    printed = capsys.readouterr()
+    assert printed.err.endswith(f"1 of 3 file(s) could not be read:\n  {folder / 'c.mp4'}\n")
+    assert {path.name for path in out.iterdir()} == {
+        "a.mp4.html", "b.png.html", "index.html", "v.jsonl", "v.csv",
+    }  # fmt: skip
+    rows = lines_of(out / "v.jsonl")
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    for row in rows:
+        jsonschema.validate(row, SCHEMA)
+    assert [Path(row["path"]).name for row in rows] == ["b.png", "c.mp4", "a.mp4"]
+    assert "error" in rows[1] and rows[0]["media"]["kind"] == "picture"
+    with open(out / "v.csv", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert [row["path"] for row in table] == [row["path"] for row in rows]
+    assert [row["score"] for row in table] == [str(rows[0]["score"]), "", str(rows[2]["score"])]
+    assert table[2]["codec"] == "h264" and "no video" not in table[1]["error"]
+    index = (out / "index.html").read_text(encoding="utf-8")
+    assert 'href="a.mp4.html"' in index and "c.mp4.html" not in index
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"error": "both"},
+        {"score": None},
+        {"score": 1.5},
+        {"verdict": "fake"},
+        {"schema": 2},
+        {"sha256": "short"},
+    ],
+)
+def test_the_schema_refuses_what_is_no_line(change, detector, clip):
+    line = json.loads(detector.judge(clip, n_frames=5).to_json())
+    jsonschema.validate(line, SCHEMA)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**line, **change}, SCHEMA)
+
+
+def run(detector, outputs: Outputs, *inputs: Path, frames: int = 5) -> list:
+    config = DetectConfig(weights="w.safetensors", frames=frames)
+    return list(Batch(inputs, detector, config, outputs).run())
+
+
+def test_what_is_done_is_not_done_again(detector, folder, tmp_path, counted):
+    a, b, c = find_inputs([str(folder / name) for name in ("deep/a.mp4", "b.png", "c.mp4")], ())
+    outputs = Outputs(tmp_path / "v.jsonl", tmp_path / "v.csv", tmp_path / "pages")
+    batch = Batch([a, b, c], detector, DetectConfig(frames=5), outputs).run()
+    assert next(batch).path == a
+    batch.close()
+    assert [Path(row["path"]) for row in lines_of(outputs.json)] == [a]
+    assert "a.mp4.html" in (outputs.report / "index.html").read_text()
+    with open(outputs.json, "a", encoding="utf-8") as file:
+        file.write('{"path": "cut o')
+    first = outputs.json.read_text().splitlines()[0]
+
+    assert [each.was_done for each in run(detector, outputs, a, b, c)] == [True, False, False]
+    assert counted == ["a.mp4", "b.png", "c.mp4"]
+    assert outputs.json.read_text().splitlines()[0] == first
+    assert [Path(row["path"]) for row in lines_of(outputs.json)] == [a, b, c]
+    assert outputs.csv.read_text().count("\n") == 4
+
+    counted.clear()
+    run(detector, outputs, a, b, c)
+    assert counted == ["c.mp4"], "what could not be read is tried again"
+    counted.clear()
+    (outputs.report / "b.png.html").unlink()
+    run(detector, outputs, a, b)
+    assert counted == ["b.png"], "its page was gone"
+    assert [Path(row["path"]) for row in lines_of(outputs.json)] == [a, b]
+    counted.clear()
+    Image.new("RGB", (300, 300), "grey").save(b)
+    run(detector, outputs, a, b)
+    assert counted == ["b.png"], "the file is another"
+    counted.clear()
+    run(detector, outputs, a, b, frames=6)
+    assert counted == ["a.mp4", "b.png"], "the settings are others"
+
+
+def test_other_thresholds_are_another_verdict(demo, clip, tmp_path, counted):
+    from dataclasses import replace
+
+    from mdcsd.checkpoint import load_checkpoint, save_checkpoint
+    from mdcsd.judging_nouns import Calibration
+
+    outputs = Outputs(json=tmp_path / "v.jsonl")
+    run(Detector(demo[0].checkpoint), outputs, clip)
+    by_hand = Calibration(0.1, 0.2, 0.9, 1.0, "by hand")
+    path = tmp_path / "w.safetensors"
+    save_checkpoint(replace(load_checkpoint(demo[0].checkpoint), calibration=by_hand), path)
+    run(Detector(path), outputs, clip)
+    assert len(counted) == 2
+    assert [row["calibrated_on"] for row in lines_of(outputs.json)] == ["by hand"]
+
+
+def test_resuming_is_said_in_one_line(demo, clip, tmp_path, capsys):
+    words = ["detect", clip, "--weights", demo[0].checkpoint, "--json", tmp_path / "v.jsonl",
+             "--frames", 5]  # fmt: skip
+    assert call(*words) == 0 and "already" not in capsys.readouterr().err
+    assert call(*words) == 0
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1 and "1 of 1 file(s) are in" in printed.err
+    assert not printed.out
+
+
+def test_inputs_of_one_name_have_pages_of_their_own(detector, clip, tmp_path):
+    copies = [tmp_path / name / "x.mp4" for name in ("one", "two")] + [tmp_path / "X.MP4"]
+    for copy in copies:
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(clip, copy)
+    batch = Batch(copies, detector, DetectConfig(), Outputs(report=tmp_path / "pages"))
+    names = {page.name for page in batch.pages.values()}
+    assert len({name.casefold() for name in names}) == 3
+    odd = [tmp_path / "index", tmp_path / ("é" * 120 + ".mp4"), tmp_path / "\x1b[2J.mp4"]
+    for page in Batch(odd, detector, DetectConfig(), Outputs(report=tmp_path)).pages.values():
+        assert page.name != "index.html" and len(page.name.encode()) < 200
+        assert page.name.isprintable()
+
+
+def test_outputs_never_overwrite_inputs_or_each_other(detector, clip, tmp_path):
+    mine = tmp_path / "x.html"
+    mine.write_text("mine")
+    (tmp_path / "link.csv").symlink_to(clip)
+    for outputs, inputs, said in (
+        (Outputs(json=clip), [clip], "is an input"),
+        (Outputs(csv=tmp_path / "link.csv"), [clip], "is an input"),
+        (Outputs(report=mine), [mine], "is an input"),
+        (Outputs(json=tmp_path / "w.safetensors"), [clip], "is an input"),
+        (Outputs(json=tmp_path / "o", csv=tmp_path / "o"), [clip], "two outputs of one name"),
+        (Outputs(json=tmp_path / "p" / "index.html", report=tmp_path / "p"), [clip], "two outputs"),
+        (Outputs(report=tmp_path / "o.html"), [clip, mine], "a page holds one file"),
+        (Outputs(json=mine), [clip], "holds no verdicts"),
+    ):
+        (tmp_path / "w.safetensors").touch()
+        before = clip.read_bytes()
+        config = DetectConfig(weights=str(tmp_path / "w.safetensors"))
+        with pytest.raises(InputError, match=said):
+            list(Batch(inputs, detector, config, outputs).run())
+        assert clip.read_bytes() == before and mine.read_text() == "mine"
+
+
+def test_a_page_of_one_file(demo, clip, tmp_path):
+    page = tmp_path / "page.html"
+    words = ["detect", clip, "--weights", demo[0].checkpoint, "--frames", 5, "--report"]
+    assert call(*words, page) == 0
+    assert clip.name in page.read_text(encoding="utf-8")
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_exit_codes(demo, clip, tmp_path, monkeypatch):
+    words = ["detect", clip, "--weights", demo[0].checkpoint, "--frames", 5]
+    fake = next((demo[1] / "clips" / "Deepfakes").glob("*.mp4"))
+    grey = tmp_path / "grey.png"
+    Image.new("RGB", (300, 300), "grey").save(grey)
+    assert call(*words, fake) == 0 and call(*words, grey) == 0
+    assert call(*words, fake, "--fail-on", "manipulated") == 3
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{fake}\n"))
+    assert call("detect", "-", *words[2:], "--fail-on", "manipulated") == 3
+    assert call(*words, fake, tmp_path / "gone.mp4", "--fail-on", "manipulated") == 2
+    assert call(*words, "--fail-on", "uncertain") == 2
+
+    def broken(*_, **__):
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(Detector, "judge", broken)
+    assert call(*words) == 1
+
+
+def test_a_cell_is_no_formula(tmp_path, detector, monkeypatch):
+    def refuse(self, path, *_):
+        raise MediaError(f"{path}: cut")
+
+    monkeypatch.setattr(Detector, "judge", refuse)
+    outputs = Outputs(csv=tmp_path / "v.csv")
+    run(detector, outputs, Path('=HYPERLINK("x")'), Path("caf\udce9\n.mp4"))
+    with open(outputs.csv, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["path"] == '\'=HYPERLINK("x")' and rows[0]["error"].startswith("'=")
+    assert rows[1]["path"] == "caf\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}.mp4"

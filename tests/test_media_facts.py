@@ -1,0 +1,218 @@
+"""What a file says of itself: facts as they are, hints no stronger, hostile words cut short."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image, PngImagePlugin
+
+from mdcsd.errors import MediaError
+from mdcsd.media_facts import (
+    LOW_BITS_PER_PIXEL,
+    LOW_JPEG_QUALITY,
+    is_strongly_compressed,
+    read_credentials,
+    read_media_facts,
+)
+from mdcsd.pictures import read_image
+from mdcsd.video import write_video
+
+
+@pytest.fixture
+def photo(tmp_path, portrait) -> Path:
+    """A JPEG with what a camera and an editor write, a place included."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Canon"
+    exif[ExifTags.Base.Software] = "Adobe Photoshop 24.0"
+    exif[ExifTags.Base.Orientation] = 6
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2022:11:14 17:29:54"
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (52.0, 31.0, 12.0)
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(portrait).save(path, quality=90, exif=exif)
+    return path
+
+
+def save_tagged(path: Path, tags: dict[str, str]) -> None:
+    with av.open(str(path), "w", options={"movflags": "use_metadata_tags"}) as container:
+        container.metadata.update(tags)
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+        for _ in range(5):
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def test_a_video(clip):
+    facts = read_media_facts(clip)
+    assert (facts.kind, facts.codec, facts.width_px, facts.height_px) == ("video", "h264", 320, 320)
+    assert "mp4" in facts.container and "H.264" in facts.codec_description
+    assert facts.frame_rate == 25 and facts.duration_s == pytest.approx(16 / 25)
+    assert facts.size_bytes == clip.stat().st_size
+    assert facts.bit_rate_bps <= facts.size_bytes * 8 / facts.duration_s
+    assert facts.tags["encoder"].startswith("Lavf")
+    assert any("Lavf" in hint and "packed anew" in hint for hint in facts.hints)
+
+
+def test_a_photo_and_its_place_only_as_present_or_not(photo):
+    facts = read_media_facts(photo)
+    assert (facts.kind, facts.container, facts.rotation_deg) == ("picture", "jpeg", 90)
+    assert facts.tags["Make"] == "Canon"
+    assert facts.tags["DateTimeOriginal"] == "2022:11:14 17:29:54"
+    assert facts.has_gps and "52" not in str(facts.tags)
+    assert facts.hints == ("saved by editing software (Software: Adobe Photoshop 24.0)",)
+
+
+def test_a_plain_picture_gives_no_hint(tmp_path, portrait):
+    Image.fromarray(portrait).save(tmp_path / "a.png")
+    facts = read_media_facts(tmp_path / "a.png")
+    assert not facts.hints and not facts.tags and not facts.has_gps
+    assert facts.jpeg_quality is None and facts.duration_s is None
+
+
+@pytest.mark.parametrize("quality", [20, 50, 69, 75, 95])
+def test_jpeg_quality_is_read_from_the_table(quality, tmp_path, portrait):
+    Image.fromarray(portrait).save(tmp_path / "a.jpg", quality=quality)
+    facts = read_media_facts(tmp_path / "a.jpg")
+    assert facts.jpeg_quality == pytest.approx(quality, abs=1)
+    assert is_strongly_compressed(facts) == (facts.jpeg_quality < LOW_JPEG_QUALITY)
+
+
+def test_few_bits_a_pixel_are_strong_compression(tmp_path, portrait):
+    frames = [np.roll(portrait[:320, :320], shift, axis=1) for shift in range(30)]
+    found = {}
+    for crf in (23, 45):
+        write_video(tmp_path / f"{crf}.mp4", frames, 25, crf)
+        found[crf] = read_media_facts(tmp_path / f"{crf}.mp4")
+    assert not is_strongly_compressed(found[23]) and is_strongly_compressed(found[45])
+    between = replace(found[23], bit_rate_bps=0.8 * LOW_BITS_PER_PIXEL * 25 * 320 * 320)
+    assert is_strongly_compressed(between)
+    assert not is_strongly_compressed(replace(between, codec="hevc"))
+    above = replace(between, bit_rate_bps=1.5 * LOW_BITS_PER_PIXEL * 25 * 320 * 320)
+    assert not is_strongly_compressed(above)
+    assert is_strongly_compressed(replace(above, codec="mpeg1video"))
+    assert not is_strongly_compressed(replace(between, bit_rate_bps=None))
+
+
+def test_container_words_are_cut_short_and_places_left_out(tmp_path):
+    places = {"location": "+52.5200+013.4050/", "com.apple.quicktime.location.ISO6709": "+52.52/"}
+    save_tagged(tmp_path / "a.mp4", {"title": "<script>alert(1)</script>" * 100, **places})
+    facts = read_media_facts(tmp_path / "a.mp4")
+    assert facts.tags["title"].startswith("<script>") and len(facts.tags["title"]) == 301
+    assert facts.has_gps and "52.5" not in str(facts.tags)
+
+
+def test_png_words_are_read(tmp_path, portrait):
+    words = PngImagePlugin.PngInfo()
+    words.add_text("Software", "GIMP 2.10")
+    Image.fromarray(portrait).save(tmp_path / "a.png", pnginfo=words)
+    assert "GIMP" in read_media_facts(tmp_path / "a.png").hints[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8))
+def test_damaged_exif_is_read_or_refused(tmp_path_factory, changes):
+    folder = tmp_path_factory.mktemp("exif")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Canon"
+    exif[ExifTags.Base.Orientation] = 6
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2022:11:14 17:29:54"
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(folder / "a.jpg", exif=exif)
+    content = bytearray((folder / "a.jpg").read_bytes())
+    for place, value in changes:
+        content[20 + int(place * 200)] = value
+    (folder / "a.jpg").write_bytes(content)
+    for read in (read_image, read_media_facts):
+        try:
+            read(folder / "a.jpg")
+        except MediaError as error:
+            assert "a.jpg" in str(error)
+
+
+def test_without_the_library_credentials_are_not_checked(photo, monkeypatch):
+    monkeypatch.setitem(sys.modules, "c2pa", None)
+    assert read_credentials(photo) == ("not_checked", False)
+    assert read_media_facts(photo).credentials == "not_checked"
+
+
+def test_no_credentials(photo, tmp_path):
+    pytest.importorskip("c2pa")
+    assert read_credentials(photo) == ("none", False)
+    (tmp_path / "a.txt").write_text("no media")
+    assert read_credentials(tmp_path / "a.txt") == ("not_checked", False)
+
+
+def make_signer():
+    """Sign as someone whom nobody knows: a leaf certificate of an authority made on the spot."""
+    import c2pa
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    def name(text):
+        return x509.Name(
+            [
+                x509.NameAttribute(x509.NameOID.COMMON_NAME, text),
+                x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Test"),
+            ]
+        )
+
+    def build(subject, issuer, key, signing_key, signer_key, is_ca):
+        now = datetime.now(timezone.utc)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name(subject)).issuer_name(name(issuer)).public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+            .add_extension(x509.KeyUsage(not is_ca, False, False, False, False, is_ca, is_ca,
+                                         False, False), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(signer_key), critical=False
+            )
+        )  # fmt: skip
+        if not is_ca:
+            usage = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.EMAIL_PROTECTION])
+            builder = builder.add_extension(usage, critical=False)
+        return builder.sign(signing_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    root_key, leaf_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    root = build("root", "root", root_key, root_key, root_key.public_key(), True)
+    leaf = build("leaf", "root", leaf_key, root_key, root_key.public_key(), False)
+    key = leaf_key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    info = c2pa.C2paSignerInfo(c2pa.C2paSigningAlg.ES256, leaf + root, key, None)
+    return c2pa.Signer.from_info(info)
+
+
+def test_credentials_are_valid_until_the_file_is_changed(photo, tmp_path):
+    c2pa = pytest.importorskip("c2pa")
+    made = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    action = {"action": "c2pa.created", "digitalSourceType": made}
+    manifest = {
+        "claim_generator_info": [{"name": "test", "version": "1"}],
+        "format": "image/jpeg",
+        "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [action]}}],
+    }
+    signed = tmp_path / "signed.jpg"
+    with c2pa.Builder(manifest) as builder, make_signer() as signer:
+        builder.sign_file(str(photo), str(signed), signer)
+    facts = read_media_facts(signed)
+    assert facts.credentials == "valid"
+    assert any("generative AI" in hint for hint in facts.hints)
+    content = bytearray(signed.read_bytes())
+    content[-200] ^= 1
+    signed.write_bytes(content)
+    assert read_credentials(signed)[0] == "invalid"
