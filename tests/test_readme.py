@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from mdcsd.evaluation import run_test
+from mdcsd.judging_config import TestConfig
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def in_bash(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -60,6 +65,42 @@ def test_every_other_command_and_the_python_run(checkout, monkeypatch, capsys):
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), {})
     assert re.match(r"(likely|uncertain|cannot)", capsys.readouterr().out)
+
+
+@pytest.fixture
+def desk(demo, clip, test_set, tmp_path) -> Path:
+    """What the pages for people take for granted: a checkpoint, a clip, a folder, a table."""
+    shutil.copy(demo[0].checkpoint, tmp_path / "best.safetensors")
+    (tmp_path / "inbox").mkdir()
+    for path in (tmp_path / "clip.mp4", tmp_path / "inbox" / "one.mp4"):
+        shutil.copy(clip, path)
+    (tmp_path / "faces_color_raw_test_tf").symlink_to(test_set)
+    settings = TestConfig(model=str(demo[0].checkpoint), test_dataset=str(test_set), draws=0)
+    table, _ = run_test(settings).write(tmp_path)
+    table.rename(tmp_path / "theirs.csv")
+    return tmp_path
+
+
+@pytest.mark.parametrize("reader", ["analysts", "researchers", "engineers"])
+def test_every_command_of_the_pages_for_people_runs(reader, desk, monkeypatch, capsys):
+    page = (ROOT / "docs" / f"for_{reader}.md").read_text(encoding="utf-8")
+    monkeypatch.setenv("PATH", f"{sys.prefix}/bin:{os.environ['PATH']}")
+    for block in blocks("sh", page):
+        done = in_bash(block, desk)
+        assert done.returncode == 0, done.stdout + done.stderr
+    monkeypatch.chdir(desk)
+    for block in blocks("python", page):
+        exec(compile(block, page, "exec"), {})
+    made = {
+        "analysts": ("clip.html", "pages/index.html", "verdicts.csv", "strips"),
+        "researchers": ("ours/report.json", "page.html"),
+        "engineers": ("verdicts.jsonl", "one.jsonl"),
+    }
+    assert all((desk / name).exists() for name in made[reader])
+    said = capsys.readouterr().out
+    assert {"analysts": "", "researchers": "(2,)", "engineers": "missing.mp4: no such file"}[
+        reader
+    ] in said
 
 
 def test_every_link_into_the_repository_leads_somewhere():
