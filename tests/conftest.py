@@ -8,8 +8,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
+# Cores may be shared: how long an example took tells nothing.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"

@@ -15,6 +15,7 @@ import torch
 from conftest import MEDIA
 from mdcsd.checkpoint import load_checkpoint
 from mdcsd.cli import main
+from mdcsd.config import PrepareDatasetConfig
 from mdcsd.datasets import scan_dataset, select
 from mdcsd.detector import Detector
 from mdcsd.errors import DataError, InputError, SettingError
@@ -24,7 +25,9 @@ from mdcsd.judging_config import EvaluateConfig
 from mdcsd.metrics import AT_THRESHOLD
 from mdcsd.nouns import VideoEntry, VideoKey
 from mdcsd.perturb import SUITE, Perturbation
+from mdcsd.prepare_dataset import prepare_dataset
 from mdcsd.shard_set import open_shards
+from mdcsd.split_writer import dataset_folder
 from mdcsd.video_scores import score_videos
 from trees import ClipMaker, make_celebdf
 
@@ -134,7 +137,7 @@ def test_records_as_data(demo, test_set, tmp_path):
         evaluate(EvaluateConfig(weights=config.weights, data=config.data, recode="jpeg"))
     with pytest.raises(InputError, match="expected --weights"):
         evaluate(EvaluateConfig())
-    with pytest.raises(DataError, match="no row of the manipulations"):
+    with pytest.raises(DataError, match=r"no row of compression c40\. There are: none stated"):
         evaluate(EvaluateConfig(weights=config.weights, data=config.data, compression="c40"))
     with pytest.raises(DataError, match=r"no manipulation Deepfaces\. Did you mean 'Deepfakes'"):
         evaluate(
@@ -270,6 +273,35 @@ def test_a_compression_is_chosen_where_it_is_stated(tmp_path, demo):
         evaluate(replace(config, manipulations=("Swap",)))
     with pytest.raises(SettingError, match=r"batch_size = 5 is not read with videos"):
         evaluate(replace(config, batch_size=5))
+
+
+def test_records_that_state_no_compression_stay_beside_videos_that_do(demo, test_set, tmp_path):
+    tree = tmp_path / "FaceForensics/original_sequences/youtube/c23/videos/000.mp4"
+    tree.parent.mkdir(parents=True)
+    tree.write_bytes(b"x")
+    config = EvaluateConfig(
+        weights=str(demo[0].checkpoint), draws=0, split="all", compression="c23", tsne=False,
+        data=(f"ffpp={tmp_path / 'FaceForensics'}", f"demo={test_set}"),
+    )  # fmt: skip
+    evaluation = evaluate(config)
+    assert len(evaluation.predictions.score) == 64 and evaluation.n_unread == 1
+    with pytest.raises(DataError, match="no face is left"):
+        evaluate(
+            EvaluateConfig(
+                weights=config.weights, data=(f"fakes={_fakes_alone(tmp_path)}",
+                f"demo={test_set}"), manipulations=("Deepfakes",),
+            )
+        )  # fmt: skip
+
+
+def _fakes_alone(tmp_path: Path) -> Path:
+    from conftest import save_noise
+
+    for number in range(3):
+        save_noise(tmp_path / "set/test/FaceSwap" / f"v{number}_0000.png", number)
+    prepare = PrepareDatasetConfig(directory=str(tmp_path / "set"), raw=True, color=True)
+    prepare_dataset(prepare)
+    return dataset_folder(prepare, "test")
 
 
 def test_features_of_one_face_a_video_are_kept(demo, test_set):

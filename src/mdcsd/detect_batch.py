@@ -239,7 +239,7 @@ def _read_lines(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     with open(path, encoding="utf-8", errors="replace") as file:
         for text in file:
-            if not text.endswith("\n"):
+            if text.startswith("{") and not text.endswith("\n"):
                 break
             try:
                 found[json.loads(text)["path"]] = text.rstrip("\n")

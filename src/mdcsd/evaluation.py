@@ -28,7 +28,13 @@ from mdcsd.judging_nouns import Predictions
 from mdcsd.metrics import map_features
 from mdcsd.nouns import Progress
 from mdcsd.perturb import SUITE, parse_recode
-from mdcsd.predictions import choose_compression, choose_manipulations, read_csv, to_csv
+from mdcsd.predictions import (
+    check_compression,
+    choose_compression,
+    choose_manipulations,
+    read_csv,
+    to_csv,
+)
 from mdcsd.runs import environment
 from mdcsd.shard_set import keep_manipulations, open_shards
 
@@ -107,10 +113,11 @@ def evaluate(config: EvaluateConfig, progress: Progress = lambda *_: None) -> Ev
     opened = open_data(config)
     detector = Detector(config.weights, config.device)
     recode = parse_recode(config.recode) if config.recode else None
-    parts = [score_data(detector, each, config, recode, progress) for each in opened]
+    scores = join_scores([score_data(detector, each, config, recode, progress) for each in opened])
+    check_compression(scores.predictions, config.compression)
     rules = _rules(detector.checkpoint, config.threshold, config.pool, config.draws, config.seed)
     source = f"{Path(config.weights).name} on {', '.join(config.data)}"
-    return _finish(config, join_scores(parts), rules, detector.checkpoint, source)
+    return _finish(config, scores, rules, detector.checkpoint, source)
 
 
 def _finish(
@@ -145,6 +152,7 @@ def _finish(
 
 def _read_table(path: str, config: EvaluateConfig) -> Predictions:
     table = choose_manipulations(read_csv(Path(path)), config.manipulations)
+    check_compression(table, config.compression)
     return choose_compression(table, config.compression)
 
 

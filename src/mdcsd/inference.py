@@ -132,13 +132,15 @@ def measure_shards(
 ) -> Measured:
     """Run a checkpoint over a data set on disk; scores are at the checkpoint's temperature.
 
-    Raises: DataError if the two do not fit together.
+    Raises: DataError if the two do not fit together, or no face is left.
     """
     _check_representation(checkpoint, shards)
     rank = Rank(0, 1, torch.device(choose_device(device)))
     network = checkpoint.build().to(rank.device)
     network.to(memory_format=torch.channels_last)
     data = FaceDataset(shards, checkpoint.preprocess, match_classes(checkpoint, shards))
+    if not len(data):
+        raise DataError(f"{shards.path}: no face is left of what was asked for. Ask for others.")
     batches = cut_batches(range(len(data)), batch_size, 1)
     collect = _Features() if with_features else None
     measured = measure(network, iter_batches(data, batches, 0, workers), rank, collect)

@@ -109,13 +109,22 @@ def choose_manipulations(predictions: Predictions, wanted: tuple[str, ...]) -> P
 
 
 def choose_compression(predictions: Predictions, wanted: str | None) -> Predictions:
-    """The rows of one compression; None: all.
-
-    Raises: DataError if there is nothing of it.
-    """
+    """The rows of one compression, and those that state none; None: all."""
     if wanted is None:
         return predictions
-    return _choose(predictions, lambda of, _: of.compression == wanted)
+    return _choose(predictions, lambda of, _: of.compression in ("", wanted))
+
+
+def check_compression(predictions: Predictions, wanted: str | None) -> None:
+    """Refuse a compression that no row states.
+
+    Raises: DataError naming those that there are.
+    """
+    there = {origin.compression for origin in predictions.origins}
+    there |= {video.compression for video in predictions.unjudged}
+    if wanted is not None and wanted not in there:
+        known = ", ".join(sorted(there - {""})) or "none stated"
+        raise DataError(f"no row of compression {wanted}. There are: {known}.")
 
 
 def _choose(
@@ -124,8 +133,6 @@ def _choose(
     rows = enumerate(zip(predictions.origins, predictions.label.tolist(), strict=True))
     kept = [i for i, (origin, label) in rows if is_wanted(origin, label)]
     unjudged = tuple(video for video in predictions.unjudged if is_wanted(video, video.label))
-    if not kept and not unjudged:
-        raise DataError("no row of the manipulations and compression asked for.")
     return replace(predictions.rows(np.array(kept, np.int64)), unjudged=unjudged)
 
 
