@@ -227,6 +227,13 @@ def test_videos_that_come_after_the_split_was_drawn_join_it(tmp_path):
     again = scan_dataset("mine", root, 4)  # they are kept with the rest now
     assert {entry.key: entry.split for entry in again.entries} == after
     assert "later" not in again.split_rule
+    for path in [*root.glob("*/00*"), *root.glob("*/03*")]:
+        path.unlink()  # gone for now, as on another disk
+    mine(root, range(40, 42))
+    scan_dataset("mine", root, 5)
+    mine(root, range(40))
+    back = {entry.key: entry.split for entry in scan_dataset("mine", root, 6).entries}
+    assert {key: back[key] for key in after} == after  # whoever comes back, nobody has moved
     assert scanned.split_path is not None
     scanned.split_path.write_bytes(b"video,split\n\xff\xfe,train\n")
     with pytest.raises(DataError, match="not a split that mdcsd wrote"):

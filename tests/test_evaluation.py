@@ -9,14 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 from mdcsd.checkpoint import load_checkpoint
+from mdcsd.class_figures import class_figures
 from mdcsd.config import PrepareDatasetConfig
 from mdcsd.errors import CheckpointError, DataError, InputError
 from mdcsd.evaluation import run_test
-from mdcsd.inference import match_classes
+from mdcsd.evaluation_report import Rules
+from mdcsd.inference import Measured, match_classes
 from mdcsd.judging_config import TestConfig
+from mdcsd.judging_nouns import UnjudgedVideo
+from mdcsd.nouns import FrameKey, Origin, VideoKey
 from mdcsd.prepare_dataset import prepare_dataset
 from mdcsd.shard_set import open_shards
 from mdcsd.split_writer import dataset_folder
@@ -195,3 +200,31 @@ def test_missing_things_are_named(demo, test_set, tmp_path):
         run_test(TestConfig(model=str(tmp_path / "gone"), test_dataset=str(test_set)))
     with pytest.raises(InputError, match="MODEL"):
         run_test(TestConfig())
+
+
+def _measured(rows, class_names):
+    """Answers of a network of several classes: (manipulation, video, track, frame, class, p)."""
+    origins = [
+        Origin(FrameKey("a", name, video, track, frame), class_names[target], "", "", sampled)
+        for name, video, track, frame, target, _, sampled in rows
+    ]
+    logits = torch.tensor([row[5] for row in rows]).log()
+    return Measured(origins, torch.tensor([row[4] for row in rows]), logits)
+
+
+def test_a_video_that_cannot_be_judged_is_of_no_class():
+    """Trap: a coin toss taken for "original" makes an unjudged real video a right answer."""
+    names = ("original", "A", "B")
+    rows = [("original", "seen", 0, i, 0, [0.8, 0.1, 0.1], 5) for i in range(5)]
+    rows += [("original", "glimpsed", 0, 0, 0, [0.9, 0.05, 0.05], 32)]
+    rows += [("A", "duo", 0, i, 1, [0.1, 0.8, 0.1], 5) for i in range(5)]
+    rows += [("A", "duo", 1, i, 0, [0.98, 0.01, 0.01], 5) for i in range(5)]  # its bystander
+    measured = _measured(rows, names)
+    lost = UnjudgedVideo(VideoKey("a", "C", "lost"), 1, "C")
+    found = class_figures(measured, measured.predictions((lost,)), names, Rules(draws=10))
+    confusion = found["confusion"]["video"]
+    assert confusion["columns"] == [*names, "cannot judge"]
+    assert dict(zip(confusion["rows"], confusion["counts"], strict=True)) == {
+        "original": [1, 0, 0, 1], "A": [0, 1, 0, 0], "C": [0, 0, 0, 1],
+    }  # fmt: skip
+    assert found["accuracy"]["video"]["value"] == pytest.approx(2 / 3)  # C is no class of it

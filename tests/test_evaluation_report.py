@@ -197,3 +197,19 @@ def test_other_frames_of_the_same_videos_compare_by_video():
     assert report["common"] == {"frame": 0, "video": 40}
     assert report["difference"]["frame_auc"]["reason"] == "undefined: no labelled rows"
     assert report["difference"]["video_auc"]["value"] == 0.0
+
+
+def test_a_group_holds_no_bystanders_of_another_manipulation():
+    """Trap: the untouched people of FaceSwap are not what Deepfakes are measured against."""
+    rows = [("original", "r", 0, 0, 0.1), ("Deepfakes", "d", 0, 1, 0.8),
+            ("FaceSwap", "f", 0, 1, 0.7), ("FaceSwap", "f", 1, 0, 0.9)]  # fmt: skip
+    origins = tuple(
+        Origin(FrameKey("a", name, video, track, 0), "fake" if label else "real")
+        for name, video, track, label, _ in rows
+    )
+    found = Predictions(origins, np.array([r[3] for r in rows]), np.array([r[4] for r in rows]))
+    groups = {g["manipulation"]: g["metrics"] for g in build_report(found, RULES)["groups"]}
+    assert set(groups) == {"Deepfakes", "FaceSwap"}  # whatever the class is called
+    entry = groups["Deepfakes"]["frame_auc"]
+    assert (entry["value"], entry["n_real"], entry["n_fake"]) == (1.0, 1, 1)
+    assert groups["FaceSwap"]["frame_auc"]["n_real"] == 2  # its own people are in it

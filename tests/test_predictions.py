@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from mdcsd.errors import DataError, InputError
 from mdcsd.evaluation_report import Rules, build_report
 from mdcsd.judging_nouns import Predictions, UnjudgedVideo
+from mdcsd.metrics import pool_predictions
 from mdcsd.nouns import FrameKey, Origin, VideoKey
-from mdcsd.predictions import join_predictions, read_csv, to_csv
+from mdcsd.predictions import choose_manipulations, join_predictions, read_csv, to_csv
 
 HEADER = "dataset,manipulation,video_id,frame_index,track_id,label,score\n"
 
@@ -99,3 +100,41 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
     path.write_bytes(b"\x00\x00\x00\x1cftypisom\xff\xfe\x80")
     with pytest.raises(DataError, match="not text in UTF-8"):
         read_csv(path)
+
+
+def read(tmp_path, rows, header=HEADER):
+    (tmp_path / "table.csv").write_text(header + rows)
+    return read_csv(tmp_path / "table.csv")
+
+
+def test_a_bystander_of_an_unwanted_fake_is_no_real_video_in_tables_either(tmp_path):
+    """Trap: without class names its untouched face looks like a real video's."""
+    table = read(tmp_path, "a,FaceSwap,g,0,0,1,.9\na,FaceSwap,g,0,1,0,.95\na,original,r,0,0,0,.1\n"
+                 "a,Deepfakes,d,0,0,1,.8\n")  # fmt: skip
+    chosen = choose_manipulations(table, ("Deepfakes",))
+    assert [key.video_id for key in chosen.keys] == ["r", "d"]
+    named = read(tmp_path, "a,original,r,0,0,0,real,.1\na,Deepfakes,d,0,0,1,fake,.8\n",
+                 HEADER.replace("label,", "label,class_name,"))  # fmt: skip
+    assert len(choose_manipulations(named, ("Deepfakes",)).keys) == 2
+
+
+def test_frames_without_a_face_may_be_rows(tmp_path):
+    """Trap: dropped, they make a glimpse of three frames a judged video."""
+    seen = "".join(f"a,original,v,{i},0,0,.9\n" for i in range(3))
+    empty = "".join(f"a,original,v,{i},,0,\n" for i in range(3, 32))
+    (pooled,) = pool_predictions(read(tmp_path, seen + empty), "track").values()
+    assert pooled == (0, None)
+    assert pool_predictions(read(tmp_path, seen), "track").popitem()[1] == (0, pytest.approx(0.9))
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "message"),
+    [
+        ("a,swap,v,,,0,\na,swap,v,,,1,\n", HEADER, "line 3: another label than before"),
+        ("a,swap,v,0,0,0,.5\na,swap,v,,,1,\n", HEADER, "rows with and without a score differ"),
+        ("a,swap,v,0,0,1,.5,.6\n", HEADER.replace("score", "score,score"), "score twice"),
+    ],
+)
+def test_rows_that_contradict_each_other_are_refused(tmp_path, rows, header, message):
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, rows, header)

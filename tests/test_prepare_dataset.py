@@ -20,7 +20,7 @@ from mdcsd.errors import DataError, InputError, SettingError
 from mdcsd.pictures import read_image
 from mdcsd.prepare_dataset import prepare_dataset
 from mdcsd.records import decode_record
-from mdcsd.shard_set import open_shards
+from mdcsd.shard_set import keep_manipulations, open_shards
 from mdcsd.tfrecord import ShardReader
 
 
@@ -269,3 +269,23 @@ def test_unreadable_images_behind_a_full_shard_make_no_empty_shard(tmp_path):
     (split,) = run(tmp_path / "set", raw=True, color=True, shard_mb=1, workers=1).splits
     assert split.n_shards == 8 and len(split.failed) == 40
     assert len(list(records_of(split.folder))) == 8
+
+
+def test_a_video_whose_crops_are_all_damaged_is_unjudged(tmp_path):
+    """Trap: it vanishes, and nobody counts what was not judged."""
+    for number in range(3):
+        for name in ("original", "Deepfakes"):
+            save_noise(tmp_path / "set/test" / name / f"v{number}_0000.png", number)
+    (tmp_path / "set/test/Deepfakes/v1_0000.png").write_bytes(b"no picture")
+    prepare = PrepareDatasetConfig(directory=str(tmp_path / "set"), raw=True, color=True)
+    (split,) = prepare_dataset(prepare).splits
+    (video,) = open_shards(split.folder).unjudged
+    assert (video.key, video.label) == (("set", "Deepfakes", "v1"), 1)
+    (tmp_path / "set/test/Deepfakes/v0_0000.png").unlink()
+    (tmp_path / "set/test/Deepfakes/v2_0000.png").unlink()
+    save_noise(tmp_path / "set/test/FaceSwap/v1_0000.png", 9)
+    (split,) = prepare_dataset(prepare).splits
+    shards = open_shards(split.folder)
+    assert shards.manipulations == {"Deepfakes", "FaceSwap"}
+    assert keep_manipulations(shards, ("FaceSwap",)).unjudged == ()
+    assert len(keep_manipulations(shards, ("Deepfakes",)).unjudged) == 1

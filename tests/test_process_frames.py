@@ -201,3 +201,18 @@ def test_grid_speakers_are_found(media, tmp_path):
 def test_backs_of_heads_are_no_faces(media, tmp_path):
     summary = run(media / "intel" / "one-by-one-person-detection.mp4", tmp_path / "out", every=2.0)
     assert summary.n_crops <= 0.02 * summary.n_frames
+
+
+def test_a_video_that_became_unreadable_leaves_no_row(clip, tmp_path):
+    """Trap: rows without pictures stop the next step, or the next but one."""
+    (tmp_path / "in").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(clip, tmp_path / "in" / name)
+    config = ProcessFramesConfig(str(tmp_path / "in"), str(tmp_path / "out"), frames=2, workers=1)
+    process_frames(config)
+    (tmp_path / "in" / "a.mp4").write_bytes(b"no video")
+    assert len(process_frames(config).failed) == 1
+    with open(tmp_path / "out" / "faces.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["video"] for row in rows} == {"b.mp4"}
+    assert all((tmp_path / "out" / row["path"]).is_file() for row in rows)

@@ -89,7 +89,8 @@ def test_a_leak_is_named():
 def test_names_used_anew_in_every_folder_are_no_leak_but_pairs_are(tmp_path):
     for split in ("train", "test"):
         save_noise(tmp_path / "plain" / split / "original" / "img_0000.png", 0)
-    read_split_crops(tmp_path / "plain", 1.3, 0)
+    crops, _ = read_split_crops(tmp_path / "plain", 1.3, 0)
+    assert "1 video name(s) stand in two splits (img)" in crops.warnings[0]
     for split, name in (("train", "original/001"), ("test", "Deepfakes/001_002")):
         save_noise(tmp_path / "pairs" / split / f"{name}_0000.png", 0)
     with pytest.raises(DataError, match="source 001 stands in two splits"):
@@ -150,7 +151,7 @@ def test_a_leak_of_catalogued_crops_is_found_without_pairs():
 
 def late_ids(videos: list[VideoEntry], official: set[str] = frozenset()) -> list[str | None]:
     late = [i for i, each in enumerate(videos) if each.split is None]
-    return [each.split for each in place_late(videos, late, set(official), seed=0)]
+    return [each.split for each in place_late(videos, late, set(official), {}, seed=0)]
 
 
 def test_videos_that_come_later_join_their_people():
@@ -174,5 +175,5 @@ def test_new_people_are_drawn_each_by_themselves():
 def test_late_videos_never_leak(pairs):
     kept = [video(f"k{i}", (str(i),), ("train", "val", "test")[i % 3]) for i in range(5)]
     late = [video(f"l{i}", tuple(map(str, dict.fromkeys(pair)))) for i, pair in enumerate(pairs)]
-    placed = place_late([*kept, *late], range(5, 5 + len(late)), set(), seed=1)
+    placed = place_late([*kept, *late], range(5, 5 + len(late)), set(), {}, seed=1)
     check_no_leak([*kept, *placed])

@@ -17,8 +17,15 @@ from mdcsd.config import Pool
 from mdcsd.evaluation_report import Rules, Units, number_units, origins_of
 from mdcsd.inference import Measured
 from mdcsd.judging_nouns import Predictions
-from mdcsd.metrics import auc, confusion, equal_error_rate, pool_predictions
-from mdcsd.nouns import FloatArray, IntArray, VideoKey
+from mdcsd.metrics import (
+    auc,
+    confusion,
+    deciding_track,
+    equal_error_rate,
+    frames_sampled,
+    pool_predictions,
+)
+from mdcsd.nouns import BoolArray, FloatArray, IntArray, VideoKey
 
 
 def class_figures(
@@ -33,7 +40,7 @@ def class_figures(
     frames = _Rows(
         [origin.class_name for origin in measured.origins],
         measured.label.numpy(), measured.score, measured.probabilities(),
-        [key.video for key in predictions.keys],
+        [key.video for key in predictions.keys], np.full(len(measured.origins), True),
     )  # fmt: skip
     levels = {"frame": frames, "video": _pool_rows(frames, predictions, class_names, rules.pool)}
     units = number_units(origins_of(predictions))
@@ -50,7 +57,8 @@ class _Rows:
     """Faces, or judged videos: what they are and what the network says of each.
 
     `target` int64 (N,) index of the network's class, -1 unknown; `probability` (N, K);
-    `videos` which video each is of.
+    `videos` which video each is of; `is_judged` bool (N,): a video that cannot be judged is of no
+    class, so never right.
     """
 
     names: list[str]
@@ -58,10 +66,13 @@ class _Rows:
     score: FloatArray
     probability: FloatArray
     videos: list[VideoKey]
+    is_judged: BoolArray
 
     @property
     def predicted(self) -> IntArray:
-        best: IntArray = self.probability.argmax(axis=1)
+        """Index of the likeliest class; K where there is no answer."""
+        n_classes = self.probability.shape[1]
+        best: IntArray = np.where(self.is_judged, self.probability.argmax(axis=1), n_classes)
         return best
 
     def of(self, chosen: IntArray) -> _Rows:
@@ -69,8 +80,9 @@ class _Rows:
         names = [self.names[i] for i in chosen]
         videos = [self.videos[i] for i in chosen]
         return _Rows(
-            names, self.target[chosen], self.score[chosen], self.probability[chosen], videos
-        )
+            names, self.target[chosen], self.score[chosen], self.probability[chosen], videos,
+            self.is_judged[chosen],
+        )  # fmt: skip
 
     def accuracy(self, units: Units, rules: Rules) -> Entry:
         """Share of rows given their own class, with its interval."""
@@ -99,14 +111,15 @@ class _Rows:
 def _pool_rows(
     frames: _Rows, predictions: Predictions, class_names: tuple[str, ...], pool: Pool
 ) -> _Rows:
-    """Rows of videos: pooled scores, mean probabilities.
+    """Rows of videos: pooled scores, and mean probabilities over the faces that make the score.
 
-    A video nobody can judge weighs as a coin toss; it is never dropped. A video is of the
-    class of its manipulated people, if some of them are.
+    A video nobody can judge weighs as a coin toss in the loss, and is of no class; it is never
+    dropped. A video is of the class of its manipulated people, if some of them are.
     """
     members: dict[VideoKey, list[int]] = defaultdict(list)
     for index, key in enumerate(predictions.keys):
         members[key.video].append(index)
+    sampled = frames_sampled(predictions)
     unjudged = {video.key: video for video in predictions.unjudged}
     tossed = np.full(len(class_names), 0.5 / (len(class_names) - 1))
     tossed[0] = 0.5
@@ -121,12 +134,29 @@ def _pool_rows(
         else:
             name = unjudged[video].class_name
             names.append(name)
-            targets.append(class_names.index(name) if name in class_names else label)
+            known = name in class_names
+            targets.append(class_names.index(name) if known else label if len(tossed) == 2 else -1)
         scores.append(0.5 if score is None else score)
-        mean = frames.probability[rows].mean(axis=0) if rows else tossed
+        mean = tossed
+        if score is not None:
+            faces = _deciding(rows, predictions, sampled[video]) if pool == "track" else rows
+            mean = frames.probability[faces].mean(axis=0)
         two = np.array([1.0 - scores[-1], scores[-1]])
         probabilities.append(two if len(class_names) == 2 else mean)
-    return _Rows(names, np.array(targets), np.array(scores), np.stack(probabilities), list(pooled))
+    is_judged = np.array([score is not None for _, score in pooled.values()])
+    return _Rows(
+        names, np.array(targets), np.array(scores), np.stack(probabilities), list(pooled), is_judged
+    )
+
+
+def _deciding(rows: list[int], predictions: Predictions, n_sampled: int) -> list[int]:
+    """Those rows of a video that are of the person whose score is the video's."""
+    tracks: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for row in rows:
+        key = predictions.keys[row]
+        tracks[key.track_id].append((key.frame_index, float(predictions.score[row])))
+    track = deciding_track(tracks, n_sampled)
+    return [row for row in rows if predictions.keys[row].track_id == track]
 
 
 def _per_class(rows: _Rows) -> list[dict[str, Any]]:
@@ -160,9 +190,10 @@ def _confusion(rows: _Rows, class_names: tuple[str, ...]) -> dict[str, Any]:
     """Counts of the data's own classes (rows) by what the network took them for (columns)."""
     own = [row["class_name"] for row in _per_class(rows)]
     index = np.array([own.index(name) for name in rows.names])
-    counts = confusion(index, rows.predicted, max(len(own), len(class_names)))
+    columns = [*class_names, *([] if rows.is_judged.all() else ["cannot judge"])]
+    counts = confusion(index, rows.predicted, max(len(own), len(columns)))
     return {
         "rows": own,
-        "columns": list(class_names),
-        "counts": counts[: len(own), : len(class_names)].tolist(),
+        "columns": columns,
+        "counts": counts[: len(own), : len(columns)].tolist(),
     }

@@ -6,7 +6,7 @@ import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mdcsd.catalogue import CATALOGUE_NAME, read_catalogue, video_name
@@ -28,10 +28,11 @@ _FFPP_NAME = re.compile(r"^(\d{3})(?:_(\d{3}))?$")
 
 @dataclass(frozen=True)
 class CropSet:
-    """Crops, and (split, video) of the videos in which no face was found."""
+    """Crops, (split, video) of the videos in which no face was found, and what to warn of."""
 
     entries: list[CropEntry]
     unjudged: list[tuple[str, UnjudgedVideo]]
+    warnings: list[str] = field(default_factory=list)
 
 
 def read_crop_folder(directory: Path, crop_scale: float) -> list[CropEntry]:

@@ -20,6 +20,7 @@ from mdcsd.judging_nouns import Predictions
 from mdcsd.nouns import FloatArray, Progress, VideoEntry
 from mdcsd.perturb import SUITE, Perturbation
 from mdcsd.predictions import choose_compression, join_predictions
+from mdcsd.records import FLOAT_LIST
 from mdcsd.shard_set import INDEX_NAME, ShardSet, drop_manipulations, open_shards
 from mdcsd.sources import parse_data_argument
 from mdcsd.video_scores import score_videos
@@ -37,7 +38,7 @@ class OpenData:
     def manipulations(self) -> set[str]:
         """Those it holds."""
         if isinstance(self.found, ShardSet):
-            return set(self.found.class_names[1:])
+            return set(self.found.manipulations)
         return {entry.key.manipulation for entry in self.found.entries if entry.label}
 
     @property
@@ -50,7 +51,10 @@ class OpenData:
 
 @dataclass(frozen=True)
 class DataScores:
-    """Scores of one data set, or several: see `video_scores.VideoScores`."""
+    """Scores of one data set, or several: see `video_scores.VideoScores`.
+
+    `compressions` are those that it states, also of what was not asked for.
+    """
 
     predictions: Predictions
     perturbed: dict[Perturbation, Predictions]
@@ -58,6 +62,7 @@ class DataScores:
     feature_names: tuple[str, ...]
     warnings: tuple[str, ...]
     n_unread: int = 0
+    compressions: frozenset[str] = frozenset()
 
 
 def open_data(config: EvaluateConfig) -> list[OpenData]:
@@ -115,6 +120,7 @@ def score_data(
         feature_names=scores.feature_names,
         warnings=(*scores.unread, *scanned.scan.missing, *_split_warning(data, scanned, config)),
         n_unread=len(scores.unread),
+        compressions=frozenset(entry.compression for entry in scanned.entries),
     )
 
 
@@ -133,22 +139,29 @@ def _score_records(
     detector: Detector, root: Path, shards: ShardSet, config: EvaluateConfig
 ) -> DataScores:
     wanted = config.manipulations
-    unwanted = frozenset(shards.class_names[1:]) - set(wanted) if wanted else frozenset[str]()
+    unwanted = shards.manipulations - set(wanted) if wanted else frozenset[str]()
     kept = drop_manipulations(shards, unwanted)
     measured = measure_shards(
         detector.checkpoint, kept, config.device, config.batch_size, with_features=config.tsne
     )
     rows = () if measured.feature_rows is None else measured.feature_rows.tolist()
     origins = [measured.origins[row] for row in rows]
-    warnings: tuple[str, ...] = ()
+    warnings: list[str] = []
     if shards.split not in (None, config.split) and config.split != "all":
-        warnings = (f"{root}: records of split {shards.split}, judged as they are",)
+        warnings.append(f"{root}: records of split {shards.split}, judged as they are")
+    if any(origin.key.dataset == FLOAT_LIST for origin in measured.origins[:1]):
+        warnings.append(
+            f"{root}: records of the original layout do not say which video a face is of: each "
+            "counts as a video, and intervals are too narrow"
+        )
+    found = measured.predictions(kept.unjudged)
     return DataScores(
-        predictions=choose_compression(measured.predictions(kept.unjudged), config.compression),
+        predictions=choose_compression(found, config.compression),
+        compressions=frozenset(origin.compression for origin in found.origins),
         perturbed={},
         features=np.empty((0, 0)) if measured.features is None else measured.features,
         feature_names=tuple(f"{each.key.dataset} {each.class_name}" for each in origins),
-        warnings=warnings,
+        warnings=tuple(warnings),
     )
 
 
@@ -183,4 +196,5 @@ def join_scores(parts: list[DataScores]) -> DataScores:
         feature_names=tuple(name for part in parts for name in part.feature_names),
         warnings=tuple(text for part in parts for text in part.warnings),
         n_unread=sum(part.n_unread for part in parts),
+        compressions=frozenset().union(*(part.compressions for part in parts)),
     )

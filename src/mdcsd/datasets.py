@@ -10,9 +10,10 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from mdcsd import storage
 from mdcsd.catalogue import read_catalogue
@@ -20,6 +21,8 @@ from mdcsd.errors import DataError, InputError
 from mdcsd.nouns import SPLITS, VideoEntry
 from mdcsd.sources import Scan, read_dataset
 from mdcsd.splits import check_no_leak, place_late, split_videos
+
+_SPLIT_COLUMNS = ("video", "split", "source_ids")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,13 @@ class Scanned:
     split_rule: str
     split_path: Path | None
     is_split_lost: bool = False
+
+    @property
+    def why_left_out(self) -> str:
+        """Why videos are in no split."""
+        if self.scan.root.suffix.lower() == ".csv":
+            return "the catalogue gives them none"
+        return "they share people with several splits, or the official list leaves them out"
 
     @property
     def n_left_out(self) -> int:
@@ -62,15 +72,16 @@ def scan_dataset(name: str, root: Path, seed: int) -> Scanned:
         return Scanned(scan, scan.entries, rule, None)
     # Named after the data set: FaceForensics++ and DFD share a root.
     path = (root if root.is_dir() else root.parent) / f"mdcsd_split_{name}.csv"
-    entries, drawn, is_new = _draw(scan.entries, _read_split(path), seed)
+    before = _read_split(path)
+    entries, drawn, is_new = _draw(scan.entries, before, seed)
     check_no_leak(entries)
-    kept = _write_split(path, scan.entries, entries) if is_new else path
+    kept = _write_split(path, scan.entries, entries, before) if is_new else path
     rule = f"{rule}; the rest {drawn}" if rule else drawn
     return Scanned(scan, tuple(entries), rule, kept, is_split_lost=kept is None)
 
 
 def _draw(
-    entries: Sequence[VideoEntry], kept: dict[str, str | None], seed: int
+    entries: Sequence[VideoEntry], kept: Mapping[str, _Kept], seed: int
 ) -> tuple[list[VideoEntry], str, bool]:
     """Split what no official list places: as kept, and what came since then by the seed.
 
@@ -79,10 +90,16 @@ def _draw(
     by_ids = "by source ids, 80/10/10, "
     if not kept:
         return split_videos(entries, seed), f"{by_ids}seed {seed}", True
-    placed = [e if e.split else replace(e, split=kept.get(_id(e))) for e in entries]
+    placed = [
+        replace(e, split=kept[_id(e)].split) if not e.split and _id(e) in kept else e
+        for e in entries
+    ]
     late = [i for i, e in enumerate(entries) if not e.split and _id(e) not in kept]
     official = {source for e in entries if e.split for source in e.source_ids}
-    for i, entry in zip(late, place_late(placed, late, official, seed), strict=True):
+    gone = {
+        source: each.split for each in kept.values() if each.split for source in each.source_ids
+    }
+    for i, entry in zip(late, place_late(placed, late, official, gone, seed), strict=True):
         placed[i] = entry
     words = f"{by_ids}as kept"
     if late:
@@ -151,7 +168,14 @@ def _id(entry: VideoEntry) -> str:
     return f"{entry.key.manipulation}/{entry.key.video_id}"
 
 
-def _read_split(path: Path) -> dict[str, str | None]:
+class _Kept(NamedTuple):
+    """What is kept of a video, also of one that is gone: None is no split."""
+
+    split: str | None
+    source_ids: tuple[str, ...]
+
+
+def _read_split(path: Path) -> dict[str, _Kept]:
     if not path.is_file():
         return {}
     try:
@@ -159,23 +183,34 @@ def _read_split(path: Path) -> dict[str, str | None]:
             rows = list(csv.reader(file))
     except (UnicodeDecodeError, csv.Error):
         rows = []
-    if not rows or rows[0] != ["video", "split"]:
+    if not rows or tuple(rows[0]) not in (_SPLIT_COLUMNS, _SPLIT_COLUMNS[:2]):
         raise DataError(f"{path}: not a split that mdcsd wrote. Remove it to draw one anew.")
-    if any(len(row) != 2 or row[1] not in ("", *SPLITS) for row in rows[1:]):
+    if any(len(row) != len(rows[0]) or row[1] not in ("", *SPLITS) for row in rows[1:]):
         raise DataError(f"{path}: a row is damaged. Remove it to draw the split anew.")
-    return {video: split or None for video, split in rows[1:]}
+    return {row[0]: _Kept(row[1] or None, tuple("".join(row[2:]).split())) for row in rows[1:]}
 
 
 def _write_split(
-    path: Path, before: Sequence[VideoEntry], after: Sequence[VideoEntry]
+    path: Path,
+    before: Sequence[VideoEntry],
+    after: Sequence[VideoEntry],
+    kept: Mapping[str, _Kept],
 ) -> Path | None:
-    """Keep the drawn part of a split beside the data; a read-only root keeps none."""
+    """Keep the drawn part of a split beside the data, also of videos that are gone for now.
+
+    A read-only root keeps none.
+    """
+    rows = dict(kept) | {
+        _id(new): _Kept(new.split, new.source_ids)
+        for old, new in zip(before, after, strict=True)
+        if not old.split
+    }
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(("video", "split"))
-    rows = {_id(new): new.split or "" for old, new in zip(before, after, strict=True)
-            if not old.split}  # fmt: skip
-    table.writerows(sorted(rows.items()))
+    table.writerow(_SPLIT_COLUMNS)
+    table.writerows(
+        (video, each.split or "", " ".join(each.source_ids)) for video, each in sorted(rows.items())
+    )
     try:
         storage.write_text(path, text.getvalue())
     except InputError:

@@ -101,11 +101,15 @@ def evaluate(config: EvaluateConfig, progress: Progress = lambda *_: None) -> Ev
 
     Raises: InputError, DataError if files, names and settings do not fit together.
     """
+    against = (
+        _read_table(config.against, config) if config.against else None
+    )  # before hours of work
     if config.predictions:
         predictions = _read_table(config.predictions, config)
         rules = _rules(None, config.threshold, config.pool, config.draws, config.seed)
         judged = DataScores(predictions, {}, np.empty((0, 0)), (), ())
-        return _finish(config, judged, rules, None, f"scores in {Path(config.predictions).name}")
+        source = f"scores in {Path(config.predictions).name}"
+        return _finish(config, judged, against, rules, None, source)
     if not config.weights or not config.data:
         raise InputError(
             "expected --weights CHECKPOINT and --data NAME=ROOT, or --predictions predictions.csv."
@@ -114,15 +118,16 @@ def evaluate(config: EvaluateConfig, progress: Progress = lambda *_: None) -> Ev
     detector = Detector(config.weights, config.device)
     recode = parse_recode(config.recode) if config.recode else None
     scores = join_scores([score_data(detector, each, config, recode, progress) for each in opened])
-    check_compression(scores.predictions, config.compression)
+    check_compression(scores.compressions, config.compression)
     rules = _rules(detector.checkpoint, config.threshold, config.pool, config.draws, config.seed)
     source = f"{Path(config.weights).name} on {', '.join(config.data)}"
-    return _finish(config, scores, rules, detector.checkpoint, source)
+    return _finish(config, scores, against, rules, detector.checkpoint, source)
 
 
 def _finish(
     config: EvaluateConfig,
     judged: DataScores,
+    against: Predictions | None,
     rules: Rules,
     checkpoint: Checkpoint | None,
     source: str,
@@ -143,7 +148,15 @@ def _finish(
             "overall": overall_figures(judged.perturbed[recode], rules),
         },
         "robustness": _robustness(judged, rules) if config.robustness else None,
-        "against": _against(judged.predictions, config, rules),
+        "against": None
+        if against is None
+        else compare(
+            judged.predictions,
+            against,
+            Path(str(config.against)).name,
+            rules,
+            config.against_threshold,
+        ),
         "tsne": _plane(judged, config.seed) if config.tsne else None,
         "warnings": list(judged.warnings),
     }
@@ -152,15 +165,10 @@ def _finish(
 
 def _read_table(path: str, config: EvaluateConfig) -> Predictions:
     table = choose_manipulations(read_csv(Path(path)), config.manipulations)
-    check_compression(table, config.compression)
+    there = {origin.compression for origin in table.origins}
+    there |= {video.compression for video in table.unjudged}
+    check_compression(there, config.compression)
     return choose_compression(table, config.compression)
-
-
-def _against(here: Predictions, config: EvaluateConfig, rules: Rules) -> Report | None:
-    if config.against is None:
-        return None
-    there = _read_table(config.against, config)
-    return compare(here, there, Path(config.against).name, rules, config.against_threshold)
 
 
 def _rules(

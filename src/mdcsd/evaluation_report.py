@@ -54,7 +54,8 @@ class Rules:
 class Level:
     """All labelled rows of one level, and what they can be grouped by.
 
-    `keys` identify them, faces in frames or videos; `videos` are the videos they are of.
+    `keys` identify them, faces in frames or videos; `videos` are the videos they are of, and
+    `manipulation` is that of the video, also for its real people; `original` for real videos.
     """
 
     keys: list[FrameKey] | list[VideoKey]
@@ -171,12 +172,13 @@ def number_units(origin_of: Mapping[VideoKey, Origin | UnjudgedVideo]) -> Units:
 def levels_of(predictions: Predictions, pool: Pool) -> dict[str, Level]:
     """Labelled rows by frame and by video; a video without a score weighs as .5."""
     origin_of, pooled = origins_of(predictions), pool_predictions(predictions, pool)
+    real = {key for key, (label, _) in pooled.items() if label == 0}
     frames = _level(
-        predictions.keys, [key.video for key in predictions.keys], predictions.origins,
+        predictions.keys, [key.video for key in predictions.keys], predictions.origins, real,
         predictions.label, predictions.score,
     )  # fmt: skip
     videos = _level(
-        list(pooled), list(pooled), [origin_of[key] for key in pooled],
+        list(pooled), list(pooled), [origin_of[key] for key in pooled], real,
         np.array([label for label, _ in pooled.values()], np.int64),
         np.array([UNJUDGED_SCORE if s is None else s for _, s in pooled.values()], np.float64),
     )  # fmt: skip
@@ -187,19 +189,18 @@ def _level(
     keys: Sequence[Any],
     videos: Sequence[VideoKey],
     origins: Sequence[Origin | UnjudgedVideo],
+    real: set[VideoKey],
     label: IntArray,
     score: FloatArray,
 ) -> Level:
     """Rows with a label; those without one cannot be measured."""
     known = np.flatnonzero(label >= 0).tolist()
-    kept = [origins[i] for i in known]
+    kept = [videos[i] for i in known]
     return Level(
         keys=[keys[i] for i in known],
-        videos=[videos[i] for i in known],
-        manipulation=[
-            ORIGINAL if origin.class_name == "real" else origin.class_name for origin in kept
-        ],
-        compression=[origin.compression for origin in kept],
+        videos=kept,
+        manipulation=[ORIGINAL if video in real else video.manipulation for video in kept],
+        compression=[origins[i].compression for i in known],
         label=label[known],
         score=score[known],
     )
@@ -208,8 +209,8 @@ def _level(
 def _groups(levels: dict[str, Level]) -> list[dict[str, str | None]]:
     """Data sets, their compressions, and their manipulations, where there are several.
 
-    A group of a manipulation holds its videos and the real ones of the same data set and
-    compression. None stands for all.
+    A group of a manipulation holds its videos, with all people in them, and the real ones of the
+    same data set and compression. None stands for all.
     """
     videos = levels["video"]
     seen = sorted(
@@ -242,7 +243,7 @@ def _members(rows: Level, group: dict[str, str | None] | None) -> IntArray | Non
     if group["compression"] is not None:
         chosen &= np.array(rows.compression) == group["compression"]
     if group["manipulation"] is not None:
-        chosen &= (np.array(rows.manipulation) == group["manipulation"]) | (rows.label == 0)
+        chosen &= np.isin(rows.manipulation, [group["manipulation"], ORIGINAL])
     return np.flatnonzero(chosen)
 
 
@@ -255,9 +256,8 @@ def _curves(rows: Level) -> dict[str, Any] | None:
     bins = np.minimum((rows.score * N_BINS).astype(int), N_BINS - 1)
     filled = np.unique(bins)
     edges = np.linspace(0.0, 1.0, _HISTOGRAM_BINS + 1)
-    names = np.array(
-        [f"{key.dataset} {name}" for key, name in zip(rows.videos, rows.manipulation, strict=True)]
-    )
+    what = np.where(rows.label == 0, ORIGINAL, rows.manipulation)
+    names = np.array([f"{k.dataset} {name}" for k, name in zip(rows.videos, what, strict=True)])
     return {
         "roc": {
             "fpr": (curve.false_alarms[kept] / curve.false_alarms[-1]).tolist(),

@@ -236,12 +236,24 @@ def pool_video(
     if not tracks:
         return None
     if pool == "track":
-        enough = min_track_frames(n_sampled)
-        means = [float(np.mean(scores)) for scores in tracks.values() if len(scores) >= enough]
-        return max(means) if means else None
+        track = deciding_track(score_of_frame, n_sampled)
+        return None if track is None else float(np.mean(tracks[track]))
     everyone = np.sort([score for scores in tracks.values() for score in scores])[::-1]
     n_kept = len(everyone) if pool == "mean" else max(math.ceil(_TOP_SHARE * len(everyone)), 1)
     return float(everyone[:n_kept].mean())
+
+
+def deciding_track(
+    score_of_frame: Mapping[int, Sequence[tuple[int, float]]], n_sampled: int
+) -> int | None:
+    """The person whose mean score is a video's: the highest of those seen in enough frames."""
+    enough = min_track_frames(n_sampled)
+    means = {
+        track: float(np.mean([score for _, score in rows]))
+        for track, rows in score_of_frame.items()
+        if len(rows) >= enough
+    }
+    return max(means, key=lambda track: means[track]) if means else None
 
 
 def min_track_frames(n_sampled: int) -> float:
@@ -274,19 +286,25 @@ def pool_predictions(
     tracks: dict[VideoKey, dict[int, list[tuple[int, float]]]] = defaultdict(
         lambda: defaultdict(list)
     )
-    label_of: dict[VideoKey, int] = {}
-    for key, label, score in zip(
-        predictions.keys, predictions.label.tolist(), predictions.score.tolist(), strict=True
-    ):
-        video = key.video
-        tracks[video][key.track_id].append((key.frame_index, score))
-        label_of[video] = max(label_of.get(video, -1), label)
+    label_of = video_labels(predictions)
+    for key, score in zip(predictions.keys, predictions.score.tolist(), strict=True):
+        tracks[key.video][key.track_id].append((key.frame_index, score))
     pooled: dict[VideoKey, tuple[int, float | None]] = {}
     for video, faces in tracks.items():
         pooled[video] = (label_of[video], pool_video(faces, sampled[video], pool))
     for missed in predictions.unjudged:
         pooled.setdefault(missed.key, (missed.label, None))
     return pooled
+
+
+def video_labels(predictions: Predictions) -> dict[VideoKey, int]:
+    """Label of each video: manipulated if one of its faces is, -1 where nothing says."""
+    label_of: dict[VideoKey, int] = {}
+    for key, label in zip(predictions.keys, predictions.label.tolist(), strict=True):
+        label_of[key.video] = max(label_of.get(key.video, -1), label)
+    for video in predictions.unjudged:
+        label_of.setdefault(video.key, video.label)
+    return label_of
 
 
 def frames_sampled(predictions: Predictions) -> dict[VideoKey, int]:

@@ -23,6 +23,7 @@ RgbArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.floating[Any]]
 FloatImage = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.integer[Any]]
+BoolArray = npt.NDArray[np.bool_]
 BoxXyxy = tuple[float, float, float, float]
 Progress = Callable[[int, int], None]
 """Called with (done, in all) as work goes on."""

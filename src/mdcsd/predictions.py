@@ -1,6 +1,7 @@
 """predictions.csv: scores of any detector as a table, one row a face in a frame.
 
-A video without a face is one row with frame_index, track_id and score empty.
+A video without a face is one row with frame_index, track_id and score empty. A frame without a
+face may be a row with its frame_index and no score: it counts as looked at.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import numpy as np
 from mdcsd.catalogue import check_manipulations
 from mdcsd.errors import DataError, InputError
 from mdcsd.judging_nouns import Predictions, UnjudgedVideo
+from mdcsd.metrics import video_labels
 from mdcsd.nouns import ORIGINAL, FrameKey, Origin, VideoKey
 
 PREDICTION_COLUMNS = (
@@ -62,6 +65,7 @@ def read_csv(path: Path) -> Predictions:
     labels: list[int] = []
     scores: list[float] = []
     empty: dict[VideoKey, UnjudgedVideo] = {}
+    looked_at: dict[VideoKey, set[int]] = defaultdict(set)
     first_line: dict[FrameKey, int] = {}
     with open(path, newline="", encoding="utf-8-sig") as file:
         table = csv.DictReader(file)
@@ -69,8 +73,13 @@ def read_csv(path: Path) -> Predictions:
             _check_columns(path, table.fieldnames or ())
             for row in table:
                 origin, label, score = _read_row(row)
+                video = origin.key.video
+                if origin.key.frame_index >= 0:
+                    looked_at[video].add(origin.key.frame_index)
                 if score is None:
-                    empty[origin.key.video] = _unjudged(origin, label)
+                    told = empty.setdefault(video, _unjudged(origin, label))
+                    if told.label != label:
+                        raise ValueError(f"another label than before: {'/'.join(video)}")
                     continue
                 first = first_line.setdefault(origin.key, table.line_num)
                 if first != table.line_num:
@@ -84,9 +93,20 @@ def read_csv(path: Path) -> Predictions:
             raise DataError(f"{path}: line {table.line_num}: {error}.") from None
     if not origins and not empty:
         raise DataError(f"{path}: no row. Expected one row a face in a frame.")
-    judged = {origin.key.video for origin in origins}
-    unjudged = tuple(video for key, video in empty.items() if key not in judged)
-    return Predictions(tuple(origins), np.array(labels, np.int64), np.array(scores), unjudged)
+    known = tuple(
+        each._replace(frames_sampled=max(each.frames_sampled, len(looked_at[each.key.video])))
+        if each.key.video in empty
+        else each
+        for each in origins
+    )
+    found = Predictions(known, np.array(labels, np.int64), np.array(scores))
+    label_of = video_labels(found)
+    for key, unscored in empty.items():
+        if label_of.get(key, unscored.label) != unscored.label:
+            where = "/".join(key)
+            raise DataError(f"{path}: {where}: rows with and without a score differ in label.")
+    unjudged = tuple(unscored for key, unscored in empty.items() if key not in label_of)
+    return replace(found, unjudged=unjudged)
 
 
 def choose_manipulations(predictions: Predictions, wanted: tuple[str, ...]) -> Predictions:
@@ -99,12 +119,10 @@ def choose_manipulations(predictions: Predictions, wanted: tuple[str, ...]) -> P
     there = {key.manipulation for key in predictions.keys}
     there |= {video.key.manipulation for video in predictions.unjudged}
     check_manipulations("the table", wanted, there)
-    # The real people of an unwanted fake make no real video: the video's key decides.
+    # The real people of an unwanted fake make no real video: the whole video decides.
+    label_of = video_labels(predictions)
     return _choose(
-        predictions,
-        lambda of, label: (
-            of.key.manipulation in wanted or (label == 0 and of.class_name == of.key.manipulation)
-        ),
+        predictions, lambda of: of.key.manipulation in wanted or label_of[_video(of)] == 0
     )
 
 
@@ -112,28 +130,29 @@ def choose_compression(predictions: Predictions, wanted: str | None) -> Predicti
     """The rows of one compression, and those that state none; None: all."""
     if wanted is None:
         return predictions
-    return _choose(predictions, lambda of, _: of.compression in ("", wanted))
+    return _choose(predictions, lambda of: of.compression in ("", wanted))
 
 
-def check_compression(predictions: Predictions, wanted: str | None) -> None:
-    """Refuse a compression that no row states.
+def check_compression(there: Collection[str], wanted: str | None) -> None:
+    """Refuse a compression that nothing states.
 
     Raises: DataError naming those that there are.
     """
-    there = {origin.compression for origin in predictions.origins}
-    there |= {video.compression for video in predictions.unjudged}
     if wanted is not None and wanted not in there:
-        known = ", ".join(sorted(there - {""})) or "none stated"
+        known = ", ".join(sorted(name for name in there if name)) or "none stated"
         raise DataError(f"no row of compression {wanted}. There are: {known}.")
 
 
 def _choose(
-    predictions: Predictions, is_wanted: Callable[[Origin | UnjudgedVideo, int], bool]
+    predictions: Predictions, is_wanted: Callable[[Origin | UnjudgedVideo], bool]
 ) -> Predictions:
-    rows = enumerate(zip(predictions.origins, predictions.label.tolist(), strict=True))
-    kept = [i for i, (origin, label) in rows if is_wanted(origin, label)]
-    unjudged = tuple(video for video in predictions.unjudged if is_wanted(video, video.label))
+    kept = [i for i, origin in enumerate(predictions.origins) if is_wanted(origin)]
+    unjudged = tuple(video for video in predictions.unjudged if is_wanted(video))
     return replace(predictions.rows(np.array(kept, np.int64)), unjudged=unjudged)
+
+
+def _video(of: Origin | UnjudgedVideo) -> VideoKey:
+    return of.key.video if isinstance(of, Origin) else of.key
 
 
 def join_predictions(parts: list[Predictions]) -> Predictions:
@@ -155,6 +174,9 @@ def join_predictions(parts: list[Predictions]) -> Predictions:
 def _check_columns(path: Path, found: object) -> None:
     columns = tuple(found) if isinstance(found, (list, tuple)) else ()
     missing = [name for name in _REQUIRED if name not in columns]
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: column(s) {', '.join(twice)} twice. Remove one of each.")
     if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
         raise DataError(f"{path}: its columns are not separated by commas. Save it with commas.")
     if missing:
@@ -176,7 +198,7 @@ def _read_row(row: dict[str, str]) -> tuple[Origin, int, float | None]:
         manipulation,
         row["video_id"],
         _whole(row, "track_id") if score is not None else -1,
-        _whole(row, "frame_index") if score is not None else -1,
+        _whole(row, "frame_index") if score is not None or row["frame_index"] else -1,
     )
     class_name = row.get("class_name") or manipulation
     sampled = _whole(row, "frames_sampled") if row.get("frames_sampled") else 0

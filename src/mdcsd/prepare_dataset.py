@@ -15,10 +15,11 @@ from mdcsd.splits import read_split_crops
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run made, and how classes are numbered (0 is real)."""
+    """What a run made, how classes are numbered (0 is real), and what to warn of."""
 
     labels: dict[str, int]
     splits: tuple[PreparedSplit, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def prepare_dataset(config: PrepareDatasetConfig, progress: Progress = lambda *_: None) -> Prepared:
@@ -36,6 +37,8 @@ def prepare_dataset(config: PrepareDatasetConfig, progress: Progress = lambda *_
         raise InputError("no DIRECTORY given. Pass a folder of face crops.")
     directory = Path(config.directory)
     catalogue = Path(config.catalogue) if config.catalogue else None
+    if catalogue and directory.is_file():
+        raise InputError(f"{directory}: a catalogue itself. Leave --catalogue away.")
     crops, split_rule = read_split_crops(directory, config.crop_scale, config.seed, catalogue)
     entries = crops.entries
     labels = {entry.class_name: entry.label for entry in entries}
@@ -52,7 +55,8 @@ def prepare_dataset(config: PrepareDatasetConfig, progress: Progress = lambda *_
             job = SplitWriter(config, split, split_rule, some, labels, unjudged)
             prepared.append(job.run(partial(_count, progress, n_before, len(entries))))
             n_before += len(some)
-    return Prepared(dict(sorted(labels.items(), key=lambda each: each[1])), tuple(prepared))
+    numbered = dict(sorted(labels.items(), key=lambda each: each[1]))
+    return Prepared(numbered, tuple(prepared), tuple(crops.warnings))
 
 
 def _count(progress: Progress, n_before: int, n_all: int, done: int) -> None:

@@ -249,6 +249,10 @@ def _process_video(job: _Job) -> VideoResult:
     n_frames = n_empty = 0
     try:
         fingerprint = job.fingerprint()
+    except OSError as error:  # what an earlier run cut of it stays
+        return VideoResult(job.video, {}, 0, 0, (), _one_line(job.path, error))
+    try:
+        job.journal().unlink(missing_ok=True)  # before its crops: no row without a picture
         _remove_crops(job.output, job.old_crops())
         config = job.config
         for _, crops in iter_crops(

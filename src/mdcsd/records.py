@@ -19,6 +19,7 @@ from mdcsd.pictures import decode_png, encode_png
 from mdcsd.tfrecord import FeatureValue, decode_example, encode_example
 
 FORMAT_VERSION = 1
+FLOAT_LIST = "float_list"  # the data set of records in the original layout, which name none
 
 PixelArray = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
@@ -204,5 +205,5 @@ def _old_record(
     if facts.representation == "raw":
         image = image.round().clip(0, 255).astype(np.uint8)
     name = _old_class(label, facts)
-    key = FrameKey("float_list", name, f"record {number}", 0, 0)
+    key = FrameKey(FLOAT_LIST, name, f"record {number}", 0, 0)
     return FaceRecord(image, facts.representation, key, label, name, crop_scale=facts.crop_scale)

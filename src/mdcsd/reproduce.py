@@ -246,6 +246,8 @@ def _make_records(plan: Plan, source: DataSource, say: Say) -> None:
     for split in prepared.splits:
         counts = ", ".join(f"{name} {count}" for name, count in split.counts.items())
         say(f"{source.name} {split.split}: {counts}")
+        for reason in split.failed:
+            say(f"  {reason}")
 
 
 def _train(plan: Plan, row: RowConfig, seed: int, hooks: Hooks | None) -> Path:

@@ -65,6 +65,12 @@ class ShardSet:
         """What float_list records of this set do not say."""
         return FloatListFacts(self.representation, self.crop_scale, self.class_names)
 
+    @property
+    def manipulations(self) -> frozenset[str]:
+        """Those of its records, and of its videos without any."""
+        unjudged = {video.key.manipulation for video in self.unjudged if video.label == 1}
+        return frozenset(self.class_names[1:]) | unjudged
+
     @cached_property
     def kind_of(self) -> list[Kind]:
         """Manipulation and class of every record; from the records where no index says."""
@@ -103,9 +109,8 @@ def keep_manipulations(shards: ShardSet, wanted: tuple[str, ...]) -> ShardSet:
     """
     if not wanted:
         return shards
-    fakes = shards.class_names[1:]
-    check_manipulations(str(shards.path), wanted, fakes)
-    return drop_manipulations(shards, frozenset(fakes) - set(wanted))
+    check_manipulations(str(shards.path), wanted, shards.manipulations)
+    return drop_manipulations(shards, shards.manipulations - set(wanted))
 
 
 def drop_manipulations(shards: ShardSet, dropped: frozenset[str]) -> ShardSet:

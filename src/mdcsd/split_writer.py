@@ -23,6 +23,7 @@ from typing import Any
 
 from mdcsd import storage
 from mdcsd.config import PrepareDatasetConfig
+from mdcsd.crops import REAL_CLASS_NAMES
 from mdcsd.errors import DataError, MediaError
 from mdcsd.judging_nouns import UnjudgedVideo
 from mdcsd.nouns import CropEntry, FrameKey
@@ -242,6 +243,7 @@ class SplitWriter:
         shapes = {tuple(shape) for note in notes for shape in note["shapes"]}
         videos = sorted({video for note in notes for video in note["videos"]})
         class_names = _numbered(self.labels)
+        lost = {entry.key: entry for entry in self.entries if "/".join(entry.key) not in videos}
         return {
             "format_version": FORMAT_VERSION,
             "layout": "float_list" if self.config.float_list else "mdcsd",
@@ -268,7 +270,9 @@ class SplitWriter:
             ],
             "failed": [reason for note in notes for reason in note["failed"]],
             "videos": videos,
-            "unjudged": [asdict(video) for video in self.unjudged],
+            "unjudged": [
+                asdict(video) for video in (*self.unjudged, *map(_unreadable, lost.values()))
+            ],
             "fingerprint": self.fingerprint,
         }
 
@@ -284,6 +288,14 @@ class SplitWriter:
             self.split, self.folder, index["counts"], index["n_videos"], len(index["shards"]),
             resumed, tuple(index["failed"]),
         )  # fmt: skip
+
+
+def _unreadable(entry: CropEntry) -> UnjudgedVideo:
+    """A video none of whose crops can be read: it is judged no more than one without a face."""
+    manipulation = entry.key.manipulation
+    label = int(manipulation.lower() not in REAL_CLASS_NAMES)
+    identity = entry.source_ids[0] if entry.source_ids else ""
+    return UnjudgedVideo(entry.key, label, manipulation, entry.compression, identity)
 
 
 def _kind(entry: CropEntry) -> Kind:

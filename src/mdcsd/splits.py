@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mdcsd.catalogue import CATALOGUE_NAME
 from mdcsd.crops import UNLABELLED, CropSet, read_catalogued_crops, read_crop_folder
 from mdcsd.errors import DataError
-from mdcsd.nouns import SPLITS, CropEntry, VideoEntry
+from mdcsd.nouns import SPLITS, CropEntry, VideoEntry, VideoKey
 
 
 def read_split_crops(
@@ -45,7 +45,21 @@ def read_split_crops(
     # Pairs (000_003) name people; another name may be used anew in every folder, and says nothing.
     if any(len(entry.source_ids) > 1 for entry in entries):
         check_no_leak(entries)
-    return CropSet(entries, []), rule
+    return CropSet(entries, [], _names_in_two_splits(entries)), rule
+
+
+def _names_in_two_splits(entries: list[CropEntry]) -> list[str]:
+    """Warn of videos of one name in two splits: they may be one video, or other ones."""
+    splits: dict[VideoKey, set[str | None]] = defaultdict(set)
+    for entry in entries:
+        splits[entry.key].add(entry.split)
+    names = sorted(key.video_id for key, of in splits.items() if len(of) > 1)
+    if not names:
+        return []
+    return [
+        f"{len(names)} video name(s) stand in two splits ({', '.join(names[:3])}): if they are the "
+        "same videos, scores will be too good"
+    ]
 
 
 def assign_splits(entries: list[CropEntry], seed: int) -> list[CropEntry]:
@@ -129,7 +143,11 @@ def split_videos(entries: Sequence[VideoEntry], seed: int) -> list[VideoEntry]:
 
 
 def place_late(
-    entries: Sequence[VideoEntry], late: Sequence[int], official: set[str], seed: int
+    entries: Sequence[VideoEntry],
+    late: Sequence[int],
+    official: set[str],
+    gone: Mapping[str, str],
+    seed: int,
 ) -> list[VideoEntry]:
     """Split videos that came after the rest of their data set was split; nobody moves.
 
@@ -142,13 +160,15 @@ def place_late(
         entries: the data set's videos, with their splits.
         late: indices of those to place.
         official: source ids of the videos that an official list places.
+        gone: split of source ids whose videos were there when the split was drawn.
 
     Returns: the late ones, in the order given.
     """
     taken = {e.split for e in entries if e.split and official & set(e.source_ids)}
     shares = {"train": 8, "val": 1, "test": 1}
     open_splits = [name for name in SPLITS if name not in taken]
-    split_of = {source: e.split for e in entries if e.split for source in e.source_ids}
+    here = {source: e.split for e in entries if e.split for source in e.source_ids}
+    split_of = {**gone, **here}
     people_of = {entries[i].source_ids for i in late}
     group_of = _tie(ids for ids in people_of if not set(ids) <= split_of.keys())
     members: dict[str, set[str]] = defaultdict(set)

@@ -65,8 +65,7 @@ def scan(
             print(f"{each.scan.dataset}: drawn split kept in {each.split_path}")
         if each.n_left_out:
             print(
-                f"{each.scan.dataset}: {each.n_left_out} video(s) in no split (they share people "
-                "with several splits, or the official list leaves them out)"
+                f"{each.scan.dataset}: {each.n_left_out} video(s) in no split ({each.why_left_out})"
             )
         for line in each.scan.missing:
             print(f"missing: {line}", file=sys.stderr)

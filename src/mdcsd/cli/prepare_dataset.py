@@ -62,6 +62,8 @@ def prepare_dataset(
         note = " (done before)" if split.resumed else ""
         print(f"{split.split}: {split.n_videos} videos, {split.n_shards} shard(s){note}")
         print(split.folder)
+    for warning in prepared.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     failed = [reason for split in prepared.splits for reason in split.failed]
     for reason in failed:
         print(f"error: {reason}", file=sys.stderr)
