@@ -125,6 +125,7 @@ def render_report(verdict: Verdict) -> str:
         persons=persons,
         n_hidden=sum(not person.bands for person in persons),
         has_evidence=verdict.evidence is not None,
+        has_spectrum=any(_has_bands(person) for person in persons),
         file_facts=_file_facts(verdict),
         tags=_tags(verdict.media),
         hints=[_sentence(text) for text in verdict.media.hints] if verdict.media else [],
@@ -234,6 +235,11 @@ def _bands(person: PersonEvidence, end_s: float) -> Iterator[_Band]:
         )
 
 
+def _has_bands(person: _Person) -> bool:
+    faces = (face for band in person.bands for face in band.faces)
+    return any(picture.is_bands for face in faces for picture in face.pictures)
+
+
 def _span(stretch: Stretch) -> str:
     if stretch.last_s - stretch.first_s < 0.005:
         return f"At {stretch.first_s:.2f} s"
@@ -299,7 +305,7 @@ def _made_facts(verdict: Verdict) -> list[tuple[str, str]]:
         for name, value in verdict.settings.items()
     )
     facts = [
-        ("Model", verdict.checkpoint_id),
+        ("Model id", verdict.checkpoint_id),
         ("Network", verdict.network),
         ("Thresholds", ", ".join(
             f"{name.replace('_', ' ')} {value:.3g}" for name, value in verdict.thresholds.items()
