@@ -50,7 +50,7 @@ class DemoSize:
     """How much the demo makes: pairs of clips (two real, two manipulated each) and frames."""
 
     n_pairs: int = 5
-    n_frames: int = 50
+    n_frames: int = 30
     epochs: int | None = None
 
 
