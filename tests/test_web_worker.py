@@ -227,3 +227,25 @@ def test_long_and_large_videos_are_refused(tmp_path):
         check_media(clip, Limits(duration_s=1))
     with pytest.raises(MediaError, match="64 x 64 pixels"):
         check_media(clip, Limits(frame_pixels=4000))
+
+
+def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path):
+    reports = tmp_path / "runs" / "reports"
+    (reports / "deep").mkdir(parents=True)
+    (reports / "case42.mp4.html").write_text("mine")
+    reports.parent.chmod(0o755)
+    with pytest.raises(InputError, match="files that are not of this server"):
+        DataFolder(reports.parent)
+    assert (reports / "case42.mp4.html").read_text() == "mine"
+    assert reports.parent.stat().st_mode & 0o777 == 0o755
+
+
+def test_tidying_leaves_what_others_put_there(tmp_path, store):
+    folder = DataFolder(tmp_path / "serve")
+    (folder.reports / "deep").mkdir()
+    (folder.reports / "case42.mp4.html").write_text("mine")
+    orphan = folder.reports / f"{new_id()}.html"
+    orphan.write_text("ours")
+    folder.tidy(store)
+    left = sorted(path.name for path in folder.reports.iterdir())
+    assert left == ["case42.mp4.html", "deep"]
