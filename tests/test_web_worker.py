@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from mdcsd.web.folder import DataFolder
 from mdcsd.web.jobs import Job, JobStore, new_id
 from mdcsd.web.judging import check_media
 from mdcsd.web.settings import Limits
-from mdcsd.web.worker import Workers
+from mdcsd.web.worker import Workers, do_job
 from web_judges import GIF, load_fake, settings_for
 
 
@@ -249,3 +250,30 @@ def test_tidying_leaves_what_others_put_there(tmp_path, store):
     folder.tidy(store)
     left = sorted(path.name for path in folder.reports.iterdir())
     assert left == ["case42.mp4.html", "deep"]
+
+
+@pytest.mark.parametrize("name", ["good.gif", "broken.gif", "bug.gif"])
+def test_a_claim_that_fell_deletes_no_file(tmp_path, store, name):
+    folder = DataFolder(tmp_path / "serve")
+    job = put(folder, store, name)
+    judge = load_fake(settings_for(tmp_path))
+
+    def outlived(path, shown, progress):
+        store.requeue(old, counts=True)
+        return judge(path, shown, lambda done, total: None)
+
+    old = store.claim(0)
+    do_job(old, store, folder, outlived)
+    assert store.get(job.id).state == "queued" and folder.upload(job).is_file()
+
+
+def test_a_worker_that_went_on_is_not_killed_for_its_last_job(tmp_path, store, monkeypatch):
+    folder = DataFolder(tmp_path / "serve")
+    first, second = put(folder, store), put(folder, store)
+    workers = Workers(settings_for(tmp_path, job_time_s=1), store, folder, load_fake)
+    old = replace(store.claim(0), started_s=0)
+    store.finish(old, "likely_real", 0.1)
+    store.claim(0)
+    monkeypatch.setattr(store, "in_state", lambda state: [old])
+    workers._end_stalled()  # there is no process to kill: trying would raise
+    assert store.get(first.id).state == "done" and store.get(second.id).state == "running"
