@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from mdcsd.errors import DataError, InputError, MediaError
-from mdcsd.video import write_video
+from mdcsd.video import probe, write_video
 from mdcsd.web.folder import DataFolder
 from mdcsd.web.jobs import Job, JobStore, new_id
 from mdcsd.web.judging import check_media
@@ -277,3 +277,25 @@ def test_a_worker_that_went_on_is_not_killed_for_its_last_job(tmp_path, store, m
     monkeypatch.setattr(store, "in_state", lambda state: [old])
     workers._end_stalled()  # there is no process to kill: trying would raise
     assert store.get(first.id).state == "done" and store.get(second.id).state == "running"
+
+
+def test_what_waits_is_judged_late_and_kept_from_then(tmp_path, store):
+    now = time.time()
+    late = Job(new_id(), "", "a.gif", ".gif", "0" * 64, 46, now - 7200, now - 3600)
+    store.add(late)
+    store.add(replace(late, id=new_id(), created_s=now - 90_000, expires_s=now - 86_401))
+    (forgotten,) = store.expired()
+    assert forgotten.id != late.id
+    job = store.claim(0)
+    assert job.id == late.id and store.finish(job, "likely_real", 0.1)
+    assert store.get(late.id).expires_s == pytest.approx(time.time() + 3600, abs=5)
+
+
+@pytest.mark.parametrize("claimed_s", [-5.0, float("nan"), 0.1])
+def test_a_claimed_duration_hides_no_length(tmp_path, monkeypatch, claimed_s):
+    clip = tmp_path / "clip.mp4"
+    write_video(clip, iter(np.zeros((50, 64, 64, 3), np.uint8)), 25)
+    info = replace(probe(clip), duration_claimed_s=claimed_s)
+    monkeypatch.setattr("mdcsd.video.probe", lambda path: info)
+    with pytest.raises(MediaError, match="lasts 2 s; up to 1 s"):
+        check_media(clip, Limits(duration_s=1))

@@ -28,7 +28,7 @@ class Limits:
     job_time_s: float = 300.0
     """Seconds of judging after which a file is given up."""
     keep_s: float = 3600.0
-    """Seconds after its upload at which everything about a file is deleted."""
+    """Seconds after its judging at which everything about a file is deleted."""
     attempts: int = 3
     """How often a file is tried whose judging ends with the death of the worker or the server."""
     upload_idle_s: float = 30.0
