@@ -319,8 +319,18 @@ def test_too_many_files_wait_with_a_time_to_come_back(tmp_path):
     assert one.post(JOBS, content=GIF).status_code == 202
 
 
+def test_programs_are_counted_by_their_address(tmp_path):
+    site = Site(tmp_path, jobs_per_owner=2)
+    one = TestClient(site.app, base_url=HERE, client=("192.0.2.1", 50000))
+    other = TestClient(site.app, base_url=HERE, client=("192.0.2.2", 50000))
+    assert [one.post(JOBS, content=GIF).status_code for _ in range(3)] == [202, 202, 429]
+    assert other.post(JOBS, content=GIF).status_code == 202
+    site.judge_next()
+    assert one.post(JOBS, content=GIF).status_code == 202
+
+
 def test_the_time_to_come_back_goes_by_what_judging_takes(tmp_path):
-    site = Site(tmp_path, jobs_in_all=8)
+    site = Site(tmp_path, jobs_in_all=8, jobs_per_owner=9)
     browser = site.browser()
     waits = []
     for took_s in (0.1, 10.0, 1000.0):

@@ -217,6 +217,12 @@ class JobStore:
         """List the jobs whose time is over and that nobody is judging."""
         return self._read(f"WHERE NOT {_THERE} AND state != 'running'", _now())
 
+    def ids_in_flight(self) -> set[str]:
+        """Collect the ids of the jobs that wait or are being judged."""
+        text = "SELECT id FROM jobs WHERE state IN ('queued', 'running')"
+        with self._connection() as base:
+            return {row[0] for row in base.execute(text)}
+
     def ids(self) -> set[str]:
         """Collect the ids of all jobs."""
         with self._connection() as base:
