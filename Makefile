@@ -25,7 +25,7 @@ browser-test: install
 	MDCSD_BROWSER_TEST=1 $(BIN)/python -m pytest tests/browser
 
 fuzz-api: install
-	$(BIN)/python tests/fuzz_api.py 600
+	$(BIN)/python tests/fuzz_api.py 600 $(SEED)
 
 check: install
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""Schemathesis against the server's own OpenAPI: `python tests/fuzz_api.py SECONDS`.
+"""Schemathesis against the server's own OpenAPI: `python tests/fuzz_api.py SECONDS [SEED]`.
 
 The judge behind it is a fake, so that time goes into requests: valid ones, invalid ones, and
 chains of upload, status, report and deletion. No answer may be a 500 or other than described.
@@ -7,6 +7,7 @@ chains of upload, status, report and deletion. No answer may be a 500 or other t
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,8 @@ def fuzz(seconds: int, seed: int = 1, examples: int = 30) -> subprocess.Complete
 
 
 if __name__ == "__main__":
-    done = fuzz(int(sys.argv[1]))
+    seed = int(sys.argv[2]) if sys.argv[2:] else secrets.randbelow(2**31)
+    print(f"seed {seed}", flush=True)
+    done = fuzz(int(sys.argv[1]), seed)
     print(done.stdout, done.stderr)
     sys.exit(done.returncode)

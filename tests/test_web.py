@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 
-from mdcsd.errors import SettingError
+from mdcsd.errors import InputError, SettingError
 from mdcsd.web.app import make_app
 from mdcsd.web.folder import DataFolder
 from mdcsd.web.security import OWNER_COOKIE
@@ -319,8 +319,18 @@ def test_too_many_files_wait_with_a_time_to_come_back(tmp_path):
     assert one.post(JOBS, content=GIF).status_code == 202
 
 
+def test_programs_are_counted_by_their_address(tmp_path):
+    site = Site(tmp_path, jobs_per_owner=2)
+    one = TestClient(site.app, base_url=HERE, client=("192.0.2.1", 50000))
+    other = TestClient(site.app, base_url=HERE, client=("192.0.2.2", 50000))
+    assert [one.post(JOBS, content=GIF).status_code for _ in range(3)] == [202, 202, 429]
+    assert other.post(JOBS, content=GIF).status_code == 202
+    site.judge_next()
+    assert one.post(JOBS, content=GIF).status_code == 202
+
+
 def test_the_time_to_come_back_goes_by_what_judging_takes(tmp_path):
-    site = Site(tmp_path, jobs_in_all=8)
+    site = Site(tmp_path, jobs_in_all=8, jobs_per_owner=9)
     browser = site.browser()
     waits = []
     for took_s in (0.1, 10.0, 1000.0):
@@ -376,6 +386,31 @@ def test_other_names_for_this_machine_are_not_answered(site, tmp_path):
     public = make_app(open_serving(settings, load_fake))
     assert TestClient(public, base_url="http://a.example").get("/").status_code == 200
     assert TestClient(public, base_url="http://b.example").get("/").status_code == 421
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "127.0.0.2", "192.0.2.7"])
+def test_a_strange_name_is_answered_on_no_address(tmp_path, host):
+    settings = ServeSettings("none", tmp_path / "b", host=host)
+    assert settings.is_loopback == (host == "127.0.0.2")
+    app = make_app(open_serving(settings, load_fake))
+    evil = TestClient(app, base_url="http://evil.example")
+    sent = evil.post(JOBS, content=GIF, headers={"origin": "http://evil.example"})
+    assert sent.status_code == 421
+    own = "192.0.2.7" if ":" in host or host == "0.0.0.0" else host
+    assert TestClient(app, base_url=f"http://{own}").get("/").status_code == 200
+
+
+def test_a_report_that_cannot_be_written_tells_no_path(site, monkeypatch):
+    def full(path, text):
+        raise InputError(f"{path}: cannot be written (No space left on device).")
+
+    browser = site.visitor()
+    where = browser.post(JOBS, content=GIF).headers["location"]
+    monkeypatch.setattr("mdcsd.web.worker.storage.write_text", full)
+    site.judge_next()
+    job = browser.get(where).json()
+    assert job["state"] == "failed" and "no fault of the file" in job["error"]
+    assert str(site.serving.folder.root) not in job["error"]
 
 
 def test_pages_of_other_origins_change_nothing(site):

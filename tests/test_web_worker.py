@@ -7,18 +7,19 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mdcsd.errors import DataError, InputError, MediaError
-from mdcsd.video import write_video
+from mdcsd.video import probe, write_video
 from mdcsd.web.folder import DataFolder
 from mdcsd.web.jobs import Job, JobStore, new_id
 from mdcsd.web.judging import check_media
 from mdcsd.web.settings import Limits
-from mdcsd.web.worker import Workers
+from mdcsd.web.worker import Workers, do_job
 from web_judges import GIF, load_fake, settings_for
 
 
@@ -227,3 +228,74 @@ def test_long_and_large_videos_are_refused(tmp_path):
         check_media(clip, Limits(duration_s=1))
     with pytest.raises(MediaError, match="64 x 64 pixels"):
         check_media(clip, Limits(frame_pixels=4000))
+
+
+def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path):
+    reports = tmp_path / "runs" / "reports"
+    (reports / "deep").mkdir(parents=True)
+    (reports / "case42.mp4.html").write_text("mine")
+    reports.parent.chmod(0o755)
+    with pytest.raises(InputError, match="files that are not of this server"):
+        DataFolder(reports.parent)
+    assert (reports / "case42.mp4.html").read_text() == "mine"
+    assert reports.parent.stat().st_mode & 0o777 == 0o755
+
+
+def test_tidying_leaves_what_others_put_there(tmp_path, store):
+    folder = DataFolder(tmp_path / "serve")
+    (folder.reports / "deep").mkdir()
+    (folder.reports / "case42.mp4.html").write_text("mine")
+    orphan = folder.reports / f"{new_id()}.html"
+    orphan.write_text("ours")
+    folder.tidy(store)
+    left = sorted(path.name for path in folder.reports.iterdir())
+    assert left == ["case42.mp4.html", "deep"]
+
+
+@pytest.mark.parametrize("name", ["good.gif", "broken.gif", "bug.gif"])
+def test_a_claim_that_fell_deletes_no_file(tmp_path, store, name):
+    folder = DataFolder(tmp_path / "serve")
+    job = put(folder, store, name)
+    judge = load_fake(settings_for(tmp_path))
+
+    def outlived(path, shown, progress):
+        store.requeue(old, counts=True)
+        return judge(path, shown, lambda done, total: None)
+
+    old = store.claim(0)
+    do_job(old, store, folder, outlived)
+    assert store.get(job.id).state == "queued" and folder.upload(job).is_file()
+
+
+def test_a_worker_that_went_on_is_not_killed_for_its_last_job(tmp_path, store, monkeypatch):
+    folder = DataFolder(tmp_path / "serve")
+    first, second = put(folder, store), put(folder, store)
+    workers = Workers(settings_for(tmp_path, job_time_s=1), store, folder, load_fake)
+    old = replace(store.claim(0), started_s=0)
+    store.finish(old, "likely_real", 0.1)
+    store.claim(0)
+    monkeypatch.setattr(store, "in_state", lambda state: [old])
+    workers._end_stalled()  # there is no process to kill: trying would raise
+    assert store.get(first.id).state == "done" and store.get(second.id).state == "running"
+
+
+def test_what_waits_is_judged_late_and_kept_from_then(tmp_path, store):
+    now = time.time()
+    late = Job(new_id(), "", "a.gif", ".gif", "0" * 64, 46, now - 7200, now - 3600)
+    store.add(late)
+    store.add(replace(late, id=new_id(), created_s=now - 90_000, expires_s=now - 86_401))
+    (forgotten,) = store.expired()
+    assert forgotten.id != late.id
+    job = store.claim(0)
+    assert job.id == late.id and store.finish(job, "likely_real", 0.1)
+    assert store.get(late.id).expires_s == pytest.approx(time.time() + 3600, abs=5)
+
+
+@pytest.mark.parametrize("claimed_s", [-5.0, float("nan"), 0.1])
+def test_a_claimed_duration_hides_no_length(tmp_path, monkeypatch, claimed_s):
+    clip = tmp_path / "clip.mp4"
+    write_video(clip, iter(np.zeros((50, 64, 64, 3), np.uint8)), 25)
+    info = replace(probe(clip), duration_claimed_s=claimed_s)
+    monkeypatch.setattr("mdcsd.video.probe", lambda path: info)
+    with pytest.raises(MediaError, match="lasts 2 s; up to 1 s"):
+        check_media(clip, Limits(duration_s=1))

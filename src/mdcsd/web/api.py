@@ -114,13 +114,16 @@ async def post_job(
     claimed = int(length) if length.isascii() and length.isdigit() else None
     limits = serving.settings.limits
     now = time.time()
+    address = request.client.host if request.client else ""
     try:
-        with serving.admission.place(owner):
+        with serving.admission.place(owner, address):
             got = await receive(request.stream(), claimed, part, limits)
             job = Job(job_id, owner, shown_name(name), got.suffix, got.sha256, got.n_bytes, now,
                       now + limits.keep_s)  # fmt: skip
             os.replace(part, serving.folder.upload(job))
             await run_in_threadpool(_enter, job, serving)
+            if not owner:
+                serving.admission.sent(job_id, address)
     except OSError as error:
         raise Refused(507, f"the file cannot be kept here ({error.strerror}).") from None
     response.headers["location"] = f"{API}/jobs/{job_id}"

@@ -8,6 +8,7 @@ An ID is ours and random; nothing a user sent ever becomes part of a path.
 from __future__ import annotations
 
 import fcntl
+import re
 from pathlib import Path
 from typing import IO
 
@@ -15,21 +16,39 @@ from mdcsd import storage
 from mdcsd.errors import InputError
 from mdcsd.web.jobs import Job, JobStore
 
+_OURS = re.compile(
+    r"\.?(?P<id>[\w-]{32})\.(?P<kind>part|html|json|jpg|png|gif|mkv|mpg|tif|avi|webp|mp4|bmp)"
+    r"(?P<half>\..*tmp)?",
+    re.ASCII,
+)
+
 
 class DataFolder:
     """Paths below one data folder."""
 
     def __init__(self, root: Path) -> None:
-        """Make the folder, with access for its owner only.
+        """Make the folder, with access for its owner only; one that is there keeps its mode.
 
-        Raises: InputError if it cannot be made.
+        Raises: InputError if it cannot be made, or if it holds files that are not ours.
         """
         self.root = root
         self.uploads = root / "uploads"
         self.reports = root / "reports"
+        queue = root / "jobs.sqlite3"
+        if not queue.exists() and _holds_files(root):
+            raise InputError(
+                f"--data {root}: holds files that are not of this server. "
+                "Give a new or an empty folder."
+            )
         for folder in (root, self.uploads, self.reports):
+            is_new = not folder.exists()
             storage.make_folder(folder)
-            folder.chmod(0o700)
+            if is_new:
+                folder.chmod(0o700)
+        try:
+            queue.touch(mode=0o600)
+        except OSError as error:
+            raise InputError(f"--data {root}: cannot be written ({error.strerror}).") from None
 
     def lock(self) -> IO[bytes]:
         """Take the folder for one server until the returned file is closed.
@@ -72,5 +91,19 @@ class DataFolder:
         """Delete what no job owns: halves of uploads and reports that a kill left behind."""
         ids = store.ids()
         for path in (*self.uploads.iterdir(), *self.reports.iterdir()):
-            if path.name.split(".")[0] not in ids or path.suffix in (".part", ".tmp"):
+            ours = _OURS.fullmatch(path.name)
+            if ours is None or not path.is_file():
+                continue
+            if ours["half"] or ours["kind"] == "part" or ours["id"] not in ids:
                 path.unlink(missing_ok=True)
+
+
+def _holds_files(root: Path) -> bool:
+    """Tell a folder in use from one that a server made and left before its queue was there."""
+    if not root.is_dir():
+        return False
+    for path in root.iterdir():
+        is_bare = path.name in ("uploads", "reports") and path.is_dir() and not any(path.iterdir())
+        if not is_bare and path.name != "lock":
+            return True
+    return False

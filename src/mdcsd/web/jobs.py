@@ -24,6 +24,11 @@ from mdcsd.errors import DataError
 QueueError = sqlite3.OperationalError
 """The queue cannot be read or written now: locked for long, or no space left."""
 
+_WAIT_S = 24 * 3600.0  # a file that waits or is judged is forgotten after a day, whatever is kept
+_THERE = f"""(expires_s > ? OR (expires_s > 0 AND state IN ('queued', 'running')
+             AND created_s + {_WAIT_S} > ?))"""
+_KEPT = "expires_s = CASE WHEN expires_s > 0 THEN ? + expires_s - created_s ELSE 0 END"
+
 State = Literal["queued", "running", "done", "failed"]
 
 _VERSION = 1
@@ -59,7 +64,8 @@ CREATE INDEX IF NOT EXISTS jobs_by_owner ON jobs (owner, number);
 class Job:
     """One uploaded file. `done` of `total` frames are judged; `owner` "" is nobody.
 
-    `name` is what the user called it, for showing only; times are Unix seconds.
+    `name` is what the user called it, for showing only; times are Unix seconds. What is
+    kept is kept for `expires_s - created_s` from the end of judging.
     """
 
     id: str
@@ -91,6 +97,11 @@ def new_id() -> str:
     return secrets.token_urlsafe(24)
 
 
+def _now() -> list[float]:
+    """The values of _THERE."""
+    return [time.time()] * 2
+
+
 class JobStore:
     """The queue of one data folder; any number of processes and threads may use it."""
 
@@ -119,13 +130,13 @@ class JobStore:
 
     def get(self, job_id: str) -> Job | None:
         """Look a job up by its id; one that expired or was deleted is not there."""
-        found = self._read("WHERE id = ? AND expires_s > ?", [job_id, time.time()])
+        found = self._read(f"WHERE id = ? AND {_THERE}", [job_id, *_now()])
         return found[0] if found else None
 
     def of_owner(self, owner: str) -> list[Job]:
         """List an owner's jobs, the newest first."""
-        where = "WHERE owner = ? AND expires_s > ? ORDER BY number DESC"
-        return self._read(where, [owner, time.time()])
+        where = f"WHERE owner = ? AND {_THERE} ORDER BY number DESC"
+        return self._read(where, [owner, *_now()])
 
     def in_state(self, state: State) -> list[Job]:
         """List the jobs in a state, the oldest first."""
@@ -155,8 +166,8 @@ class JobStore:
 
     def claim(self, slot: int) -> Job | None:
         """Take the oldest queued job for the worker of a slot; None if nothing waits."""
-        waits = "state = 'queued' AND expires_s > ?"
-        if not self._read(f"WHERE {waits} LIMIT 1", [time.time()]):
+        waits = f"state = 'queued' AND {_THERE}"
+        if not self._read(f"WHERE {waits} LIMIT 1", _now()):
             return None
         text = f"""UPDATE jobs SET state = 'running', attempts = attempts + 1, claim = ?, slot = ?,
                    started_s = ?, done = 0, total = 0
@@ -164,7 +175,7 @@ class JobStore:
                    RETURNING {_LIST}"""
         with self._connection() as base:
             now = time.time()
-            row = base.execute(text, [new_id(), slot, now, now]).fetchone()
+            row = base.execute(text, [new_id(), slot, now, now, now]).fetchone()
         return Job(*row) if row else None
 
     def progress(self, job: Job, done: int, total: int) -> bool:
@@ -174,12 +185,15 @@ class JobStore:
 
     def finish(self, job: Job, verdict: str, score: float | None) -> bool:
         """Set a claimed job done, its report lying ready; False if the claim no longer stands."""
-        change = "state = 'done', verdict = ?, score = ?, done = total, took_s = ?"
-        return self._change_claimed(job, change, [verdict, score, time.time() - job.started_s])
+        change = f"state = 'done', verdict = ?, score = ?, done = total, took_s = ?, {_KEPT}"
+        now = time.time()
+        return self._change_claimed(job, change, [verdict, score, now - job.started_s, now])
 
     def fail(self, job: Job, error: str) -> bool:
         """Set a claimed job failed, with the reason for its owner."""
-        return self._change_claimed(job, "state = 'failed', error = ?", [error])
+        return self._change_claimed(
+            job, f"state = 'failed', error = ?, {_KEPT}", [error, time.time()]
+        )
 
     def requeue(self, job: Job, counts: bool) -> bool:
         """Queue a claimed job again; `counts` says whether the attempt was one."""
@@ -201,7 +215,13 @@ class JobStore:
 
     def expired(self) -> list[Job]:
         """List the jobs whose time is over and that nobody is judging."""
-        return self._read("WHERE expires_s <= ? AND state != 'running'", [time.time()])
+        return self._read(f"WHERE NOT {_THERE} AND state != 'running'", _now())
+
+    def ids_in_flight(self) -> set[str]:
+        """Collect the ids of the jobs that wait or are being judged."""
+        text = "SELECT id FROM jobs WHERE state IN ('queued', 'running')"
+        with self._connection() as base:
+            return {row[0] for row in base.execute(text)}
 
     def ids(self) -> set[str]:
         """Collect the ids of all jobs."""

@@ -60,7 +60,9 @@ def check_media(path: Path, limits: Limits) -> None:
         return
     info = probe(path)
     _check_pixels(path, (info.width_px, info.height_px), limits)
-    duration_s = info.duration_claimed_s or count_frames(path) / info.fps
+    duration_s = count_frames(path) / info.fps
+    if info.duration_claimed_s is not None and info.duration_claimed_s > duration_s:
+        duration_s = info.duration_claimed_s
     if duration_s > limits.duration_s:
         raise MediaError(
             f"{path}: lasts {duration_s:.0f} s; up to {limits.duration_s:.0f} s are taken here. "

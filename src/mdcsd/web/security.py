@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mdcsd.web.settings import LOOPBACK_HOSTS, ServeSettings
+from mdcsd.web.settings import ServeSettings
 
 OWNER_COOKIE = "mdcsd_owner"
 SESSION_COOKIE = "mdcsd_session"
@@ -69,9 +69,7 @@ class Guard:
         """Wrap an application."""
         self._app = app
         self._token = settings.token
-        self._hosts: frozenset[str] | None = None
-        if settings.is_loopback or settings.allowed_hosts:
-            self._hosts = LOOPBACK_HOSTS | set(settings.allowed_hosts)
+        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
@@ -97,7 +95,7 @@ class Guard:
     def _refusal(self, method: str, path: str, headers: Headers) -> tuple[int, str, str] | None:
         """Say why a request is refused: status, reason, where a browser should go instead."""
         host = headers.get("host", "")
-        if self._hosts is not None and _host_name(host) not in self._hosts:
+        if not self._settings.answers_to(_host_name(host)):
             return 421, "this server does not answer under that name. See --allow-host.", ""
         if method not in _READING and not _is_same_origin(headers, host):
             return 403, "a page of another origin may not change anything here.", ""

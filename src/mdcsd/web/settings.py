@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class Limits:
     job_time_s: float = 300.0
     """Seconds of judging after which a file is given up."""
     keep_s: float = 3600.0
-    """Seconds after its upload at which everything about a file is deleted."""
+    """Seconds after its judging at which everything about a file is deleted."""
     attempts: int = 3
     """How often a file is tried whose judging ends with the death of the worker or the server."""
     upload_idle_s: float = 30.0
@@ -62,7 +63,7 @@ class ServeSettings:
     token: str | None = None
     """Bearer token that every request must carry; none lets everybody in."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names in the Host header that are answered besides the loopback ones."""
+    """Names in the Host header that are answered besides the loopback ones and `host`."""
     limits: Limits = field(default_factory=Limits)
     """Bounds of what is accepted."""
 
@@ -79,4 +80,23 @@ class ServeSettings:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the server."""
-        return self.host in LOOPBACK_HOSTS
+        address = _address(self.host)
+        return self.host in LOOPBACK_HOSTS if address is None else address.is_loopback
+
+    def answers_to(self, name: str) -> bool:
+        """Whether a Host header's name, in small letters and without the port, is one of ours.
+
+        A server on every address (0.0.0.0) also answers to addresses: those cannot be pointed here
+        by a stranger's name server, as a name can.
+        """
+        known = {*LOOPBACK_HOSTS, self.host.lower(), *map(str.lower, self.allowed_hosts)}
+        here = _address(self.host)
+        is_everywhere = here is not None and here.is_unspecified
+        return name in known or (is_everywhere and _address(name) is not None)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None

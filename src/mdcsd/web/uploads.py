@@ -63,10 +63,15 @@ class Admission:
         self._limits = limits
         self._n_workers = n_workers
         self._open: Counter[str] = Counter()
+        self._senders: dict[str, str] = {}
 
     @contextmanager
-    def place(self, owner: str) -> Iterator[None]:
+    def place(self, owner: str, address: str) -> Iterator[None]:
         """Hold a place in the queue while a file is uploaded and entered.
+
+        Args:
+            owner: the browser that sends; "" for a program, which is known by its address.
+            address: where the request comes from.
 
         Raises: Refused with 429 if everybody together, or this owner, has too many files.
         """
@@ -74,15 +79,26 @@ class Admission:
         if in_all >= self._limits.jobs_in_all:
             raise self._busy(f"{in_all} files are waiting or being judged: that is all there is "
                              "room for", in_all)  # fmt: skip
-        if owner:
-            own = self._store.count_in_flight(owner) + self._open[owner]
-            if own >= self._limits.jobs_per_owner:
-                raise self._busy(f"{own} of your files are waiting or being judged already", own)
-        self._open[owner] += 1
+        who = owner or f"address {address}"
+        own = self._open[who] + self._waiting(owner, address)
+        if own >= self._limits.jobs_per_owner:
+            raise self._busy(f"{own} of your files are waiting or being judged already", own)
+        self._open[who] += 1
         try:
             yield
         finally:
-            self._open[owner] -= 1
+            self._open[who] -= 1
+
+    def sent(self, job_id: str, address: str) -> None:
+        """Remember for as long as it is in flight that a program at an address sent a file."""
+        self._senders[job_id] = address
+
+    def _waiting(self, owner: str, address: str) -> int:
+        if owner:
+            return self._store.count_in_flight(owner)
+        in_flight = self._store.ids_in_flight()
+        self._senders = {each: at for each, at in self._senders.items() if each in in_flight}
+        return sum(at == address for at in self._senders.values())
 
     def _busy(self, reason: str, n_waiting: int) -> Refused:
         # An eighth of what the waiting ones take: a place is free long before all are through.

@@ -22,7 +22,7 @@ from mdcsd import storage
 from mdcsd.errors import MdcsdError
 from mdcsd.web.folder import DataFolder
 from mdcsd.web.jobs import Job, JobStore
-from mdcsd.web.judging import Judge, JudgeFactory, share_machine
+from mdcsd.web.judging import Judge, JudgeFactory, Report, share_machine
 from mdcsd.web.settings import ServeSettings
 
 _IDLE_S = 0.2
@@ -53,7 +53,10 @@ def work(settings: ServeSettings, slot: int, load: JudgeFactory) -> None:
 
 
 def do_job(job: Job, store: JobStore, folder: DataFolder, judge: Judge) -> None:
-    """Judge one claimed job: report files first, whole, then the state that shows them."""
+    """Judge one claimed job: report files first, whole, then the state that shows them.
+
+    The upload is deleted only while the claim stands: else it belongs to whoever has the job now.
+    """
     path = folder.upload(job)
     told_s = 0.0
 
@@ -66,17 +69,30 @@ def do_job(job: Job, store: JobStore, folder: DataFolder, judge: Judge) -> None:
 
     try:
         report = judge(path, job.name, progress)
-        storage.write_text(folder.report(job, ".html"), report.html)
-        storage.write_text(folder.report(job, ".json"), report.json + "\n")
-        store.finish(job, report.verdict, report.score)
     except MdcsdError as error:
-        store.fail(job, _without_path(str(error), path, job.name))
+        stands = store.fail(job, _without_path(str(error), path, job.name))
     except Abandoned:
-        store.fail(job, "deleted")
+        stands = store.fail(job, "deleted")
     except Exception:
         traceback.print_exc()
-        store.fail(job, "judging this file failed: a bug of mdcsd, told in its log.")
-    folder.forget_upload(job)
+        stands = store.fail(job, "judging this file failed: a bug of mdcsd, told in its log.")
+    else:
+        stands = _keep(job, report, store, folder)
+    if stands:
+        folder.forget_upload(job)
+
+
+def _keep(job: Job, report: Report, store: JobStore, folder: DataFolder) -> bool:
+    """Write a report and set its job done, or failed; False if the claim no longer stands."""
+    try:
+        storage.write_text(folder.report(job, ".html"), report.html)
+        storage.write_text(folder.report(job, ".json"), report.json + "\n")
+    except (MdcsdError, OSError) as error:
+        print(f"error: a report cannot be written: {error}", file=sys.stderr)
+        return store.fail(
+            job, "the server could not write the report, through no fault of the file. Try later."
+        )
+    return store.finish(job, report.verdict, report.score)
 
 
 def _without_path(text: str, path: Path, name: str) -> str:
@@ -153,12 +169,18 @@ class Workers:
     def _end_stalled(self) -> None:
         limit_s = self._settings.limits.job_time_s
         for job in self._store.in_state("running"):
-            if time.time() - job.started_s > limit_s:
-                process = self._processes[job.slot]
-                process.kill()
-                process.join()
-                self._store.fail(job, f"judging took longer than {limit_s:.0f} s and was given up.")
-                self._folder.forget_upload(job)
+            if time.time() - job.started_s <= limit_s:
+                continue
+            said = f"judging took longer than {limit_s:.0f} s and was given up."
+            if not self._store.fail(job, said):
+                continue  # it ended meanwhile, and its worker may be at another
+            self._folder.forget_upload(job)
+            process = self._processes[job.slot]
+            process.kill()
+            process.join()
+            for other in self._store.in_state("running"):
+                if other.slot == job.slot:
+                    self._store.requeue(other, counts=False)
 
     def _restart_dead(self) -> None:
         for slot, process in self._processes.items():

@@ -61,7 +61,7 @@ function post(row, file) {
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     row.request = request;
-    request.open("POST", `${API}?name=${encodeURIComponent(file.name.slice(-120))}`);
+    request.open("POST", `${API}?name=${encodeURIComponent(Array.from(file.name.toWellFormed()).slice(-120).join(""))}`);
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.responseType = "json";
     request.upload.addEventListener("progress", (event) => {
@@ -95,11 +95,14 @@ async function upload(row, file) {
 async function sendAll() {
   if (isSending) return;
   isSending = true;
-  while (waiting.length) {
-    const [row, file] = waiting.shift();
-    if (!row.isGone) await upload(row, file);
+  try {
+    while (waiting.length) {
+      const [row, file] = waiting.shift();
+      if (!row.isGone) await upload(row, file);
+    }
+  } finally {
+    isSending = false;
   }
-  isSending = false;
 }
 
 function take(files) {
