@@ -373,5 +373,5 @@ def test_the_command_that_saves_a_file_quotes_its_name(tmp_path):
     info = VideoInfo(tmp_path / "a; rm b.mp4", 64, 64, 25.0, 10.0)
     damage = _Damage(info)
     damage.count(0.0)
-    with pytest.raises(MediaError, match="-i 'a; rm b.mp4' readable"):
+    with pytest.raises(MediaError, match=r"-i 'a; rm b\.mp4' readable"):
         damage.check()
