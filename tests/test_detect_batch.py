@@ -253,3 +253,28 @@ def test_a_cell_is_no_formula(tmp_path, detector, monkeypatch):
         rows = list(csv.DictReader(file))
     assert rows[0]["path"] == '\'=HYPERLINK("x")' and rows[0]["error"].startswith("'=")
     assert rows[1]["path"] == "caf\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}.mp4"
+
+
+def test_a_bug_in_one_file_leaves_the_others_written(folder, detector, tmp_path, monkeypatch):
+    judge = Detector.judge
+
+    def failing(self, path, *words, **named):
+        if Path(path).name == "b.png":
+            raise ValueError("unforeseen")
+        return judge(self, path, *words, **named)
+
+    monkeypatch.setattr(Detector, "judge", failing)
+    inputs = find_inputs([str(folder)], [])
+    outputs = Outputs(json=tmp_path / "r.jsonl")
+    judged = list(Batch(inputs, detector, DetectConfig(), outputs).run())
+    assert [each.is_bug for each in judged] == [each.path.name == "b.png" for each in judged]
+    bug = next(line for line in lines_of(tmp_path / "r.jsonl") if line["path"].endswith("b.png"))
+    assert "a bug in mdcsd, please report it (ValueError: unforeseen)" in bug["error"]
+    assert len(lines_of(tmp_path / "r.jsonl")) == len(inputs) == 3
+
+
+def test_results_of_other_inputs_stay(folder, detector, tmp_path):
+    outputs = Outputs(json=tmp_path / "r.jsonl")
+    for name in ("b.png", "c.mp4"):
+        list(Batch([folder / name], detector, DetectConfig(), outputs).run())
+    assert [Path(line["path"]).name for line in lines_of(outputs.json)] == ["b.png", "c.mp4"]

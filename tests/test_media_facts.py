@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin
 
+from mdcsd.detector import _media_warnings
 from mdcsd.errors import MediaError
 from mdcsd.media_facts import (
     LOW_BITS_PER_PIXEL,
     LOW_JPEG_QUALITY,
+    _is_generated,
     is_strongly_compressed,
     read_credentials,
     read_media_facts,
@@ -216,3 +218,56 @@ def test_credentials_are_valid_until_the_file_is_changed(photo, tmp_path):
     content[-200] ^= 1
     signed.write_bytes(content)
     assert read_credentials(signed)[0] == "invalid"
+
+
+def test_junk_after_the_last_box_is_not_called_tampering(clip, tmp_path):
+    pytest.importorskip("c2pa")
+    path = tmp_path / "junk.mp4"
+    path.write_bytes(clip.read_bytes() + b"\xff" * 1000)
+    assert read_credentials(path)[0] != "invalid"
+
+
+def test_a_manifest_elsewhere_is_not_called_tampering(portrait, tmp_path):
+    pytest.importorskip("c2pa")
+    xmp = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf='
+        '"http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        'xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance='
+        '"https://example.org/a.c2pa"/></rdf:RDF></x:xmpmeta>'
+    )
+    path = tmp_path / "remote.jpg"
+    Image.fromarray(portrait).save(path, xmp=xmp.encode())
+    assert read_credentials(path)[0] == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("source", "is_generated"),
+    [
+        ("trainedAlgorithmicMedia", True),
+        ("compositeWithTrainedAlgorithmicMedia", True),
+        ("digitalCapture", False),
+    ],
+)
+def test_the_source_types_of_generated_content(source, is_generated):
+    action = {"digitalSourceType": f"http://cv.iptc.org/newscodes/digitalsourcetype/{source}"}
+    manifests = {"manifests": {"a": {"assertions": [{"data": {"actions": [action]}}]}}}
+    assert _is_generated(manifests) is is_generated
+
+
+@pytest.mark.parametrize("is_raw", [False, True])
+def test_a_place_in_a_png_packet_is_not_written(portrait, tmp_path, is_raw):
+    xmp = '<x exif:GPSLatitude="52,31.2N"/>'
+    info = PngImagePlugin.PngInfo()
+    if is_raw:
+        info.add_text("Raw profile type xmp", f"\nxmp\n {len(xmp)}\n{xmp.encode().hex()}\n")
+    else:
+        info.add_itxt("XML:com.adobe.xmp", xmp)
+    Image.fromarray(portrait).save(tmp_path / "a.png", pnginfo=info)
+    facts = read_media_facts(tmp_path / "a.png")
+    assert facts.has_gps and not facts.tags
+
+
+def test_warnings_are_the_hints_in_their_own_words(clip):
+    facts = replace(read_media_facts(clip), hints=("made by generative AI", "packed anew"))
+    found = list(_media_warnings(facts))
+    assert found[-2:] == ["made by generative AI", "packed anew"]

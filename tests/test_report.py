@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mdcsd import Detector
-from mdcsd.evidence import MAX_FACES, MAX_PERSONS, MAX_STRETCHES, collect_evidence
+from mdcsd.evidence import MAX_FACES, MAX_PERSONS, MAX_STRETCHES, collect_evidence, rank_persons
 from mdcsd.judging_nouns import (
     EvidenceFace,
     FrameScore,
@@ -308,7 +308,7 @@ def test_evidence_is_bounded_and_the_worst_stretch_is_the_worst():
         asked.append(len(some))
         return [Heatmaps(None, np.ones((8, 8), np.float32), None)] * len(some)
 
-    evidence = collect_evidence(crops, scores, tracks, explain)
+    evidence = collect_evidence(crops, scores, tracks, explain, 100)
     assert [person.track_id for person in evidence] == list(range(MAX_PERSONS + 1, 1, -1))
     assert sum(asked) == MAX_PERSONS * MAX_STRETCHES * MAX_FACES
     for person in evidence:
@@ -356,3 +356,18 @@ def test_faces_as_arrays_are_scored_as_files_are(demo):
     assert detector.score_faces(np.empty((0, 8, 8, 3), np.uint8)).shape == (0,)
     with pytest.raises(Exception, match="expected uint8"):
         detector.score_faces(np.zeros((1, 8, 8, 3)))
+
+
+def test_a_person_seen_too_seldom_does_not_lead():
+    tracks = (TrackScore(0, 0.9, 1, 0.0, 0.0), TrackScore(1, 0.6, 90, 0.0, 9.0))
+    assert [track.track_id for track in rank_persons(tracks, 100)] == [1, 0]
+    page = render_report(a_verdict(tracks=tracks, n_frames_sampled=100, settings={"pool": "track"}))
+    assert page.index("whose score is the file") < page.index("too few frames to count")
+
+
+@pytest.mark.parametrize("settings", [{"pool": "mean"}, {"pool": "topk"}, {"cropped": True}])
+def test_the_false_alarms_are_not_claimed_for_other_settings(settings):
+    fitted = "50 real and 50 fake videos"
+    assert "False alarms:" in render_report(a_verdict(calibrated_on=fitted))
+    page = render_report(a_verdict(calibrated_on=fitted, settings=settings))
+    assert "False alarms:" not in page and "of this kind reaches" in page

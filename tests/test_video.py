@@ -16,8 +16,10 @@ from PIL import Image
 from conftest import save_sound
 from mdcsd.config import FrameSelection
 from mdcsd.errors import InputError, MediaError, SettingError
+from mdcsd.nouns import VideoInfo
 from mdcsd.pictures import decode_png, encode_png, read_image
 from mdcsd.video import (
+    _Damage,
     count_frames,
     find_media,
     iter_frames,
@@ -325,3 +327,51 @@ def test_cut_off_jpeg_is_refused(tmp_path):
 def test_empty_folder_says_what_was_expected(tmp_path):
     with pytest.raises(InputError, match="no file to read"):
         find_media(tmp_path, {".mp4"})
+
+
+@pytest.mark.parametrize("claim", ["aa:00:00.0", "nan:00:00", "-1:00:00", "inf:00:00", "1:2"])
+def test_a_duration_that_is_none_is_not_believed(numbered, tmp_path, claim):
+    path = tmp_path / "tag.mkv"
+    with av.open(str(numbered)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    data = path.read_bytes()
+    at = data.index(b"DURATION") + len("DURATION")
+    start = data.index(b"00:00:", at)
+    path.write_bytes(data[:start] + claim.encode().ljust(18, b"\0") + data[start + 18 :])
+    assert probe(path).duration_claimed_s is None
+    assert count_frames(path) > 0
+
+
+def test_a_demuxer_that_fails_is_a_media_error(numbered, monkeypatch):
+    def failing(path, container):
+        raise av.error.InvalidDataError(1, "bad data")
+
+    monkeypatch.setattr("mdcsd.video._Damage.count", failing)
+    with pytest.raises(MediaError, match="cannot be read to its end"):
+        count_frames(numbered)
+
+
+def test_a_playlist_does_not_open_the_file_beside_it(numbered, tmp_path):
+    (tmp_path / "other.mp4").write_bytes(numbered.read_bytes())
+    path = tmp_path / "cc.mp4"
+    path.write_text("ffconcat version 1.0\nfile other.mp4\n")
+    with pytest.raises(MediaError, match="not a video that can be opened"):
+        probe(path)
+
+
+def test_a_relative_name_may_hold_a_colon(numbered, tmp_path, monkeypatch):
+    (tmp_path / "2026-11-24T12:00.mp4").write_bytes(numbered.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert count_frames(Path("2026-11-24T12:00.mp4")) > 0
+
+
+def test_the_command_that_saves_a_file_quotes_its_name(tmp_path):
+    info = VideoInfo(tmp_path / "a; rm b.mp4", 64, 64, 25.0, 10.0)
+    damage = _Damage(info)
+    damage.count(0.0)
+    with pytest.raises(MediaError, match=r"-i 'a; rm b\.mp4' readable"):
+        damage.check()

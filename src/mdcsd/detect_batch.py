@@ -66,6 +66,8 @@ class Judged:
     line: Line
     verdict: Verdict | None
     was_done: bool = False
+    is_bug: bool = False
+    """Whether the error is ours, and not the file's."""
 
 
 def find_inputs(words: Iterable[str], standard_input: Iterable[str]) -> list[Path]:
@@ -111,6 +113,8 @@ class Batch:
         self.pages = _name_pages(inputs, outputs)
         _check_outputs([*inputs, Path(config.weights or "")], outputs, self.pages)
         earlier = _read_lines(outputs.json) if outputs.json else {}
+        anew = {str(path) for path in inputs}
+        self._others = [text for path, text in earlier.items() if path not in anew]
         self._done = {
             path: earlier[str(path)]
             for path in inputs
@@ -131,7 +135,7 @@ class Batch:
         rows: list[IndexRow] = []
         with ExitStack() as stack:
             stack.callback(self._write_index, rows)
-            lines = _enter(stack, self._outputs.json, list(self._done.values()))
+            lines = _enter(stack, self._outputs.json, [*self._others, *self._done.values()])
             table = _enter(stack, self._outputs.csv)
             _write_row(table, _COLUMNS)
             for path in self.inputs:
@@ -153,8 +157,10 @@ class Batch:
                 path, config.frames, config.pool, config.cropped, bool(self.pages), progress
             )
         except InputError as error:
-            failed = {"score": None, "verdict": "cannot_judge", "error": str(error)}
-            return Judged(path, {"schema": VERDICT_SCHEMA, "path": str(path), **failed}, None)
+            return Judged(path, _failed_line(path, str(error)), None)
+        except Exception as error:
+            told = f"{path}: a bug in mdcsd, please report it ({type(error).__name__}: {error})"
+            return Judged(path, _failed_line(path, told), None, is_bug=True)
         if self.pages:
             storage.write_text(self.pages[path], verdict.to_html())
         return Judged(path, verdict.to_dict(), verdict)
@@ -183,6 +189,11 @@ class Batch:
     def _write_index(self, rows: list[IndexRow]) -> None:
         if self._outputs.report and not self._outputs.is_one_page:
             storage.write_text(self._outputs.report / "index.html", render_index(rows))
+
+
+def _failed_line(path: Path, error: str) -> Line:
+    failed = {"score": None, "verdict": "cannot_judge", "error": error}
+    return {"schema": VERDICT_SCHEMA, "path": str(path), **failed}
 
 
 def _enter(stack: ExitStack, path: Path | None, kept: Sequence[str] = ()) -> IO[str] | None:

@@ -101,7 +101,7 @@ class Detector:
         verdict = self._verdict(path, n_sampled, tuple(rows), settings)
         if not evidence:
             return verdict
-        shown = collect_evidence(crops, rows, verdict.tracks, self.explain)
+        shown = collect_evidence(crops, rows, verdict.tracks, self.explain, n_sampled)
         return replace(verdict, evidence=shown)
 
     def explain(self, crops: list[FaceCrop]) -> list[Heatmaps]:
@@ -330,5 +330,5 @@ def _media_warnings(media: MediaFacts) -> Iterator[str]:
         yield (
             f"strong compression, or a very still picture: {media.bits_per_pixel:.3f} bits a pixel"
         )
-    if media.kind == "video" and media.hints:
-        yield f"perhaps encoded anew: {media.hints[0]}"
+    if media.kind == "video":
+        yield from media.hints

@@ -24,6 +24,7 @@ from mdcsd.judging_nouns import (
     Stretch,
     TrackScore,
 )
+from mdcsd.metrics import min_track_frames
 from mdcsd.nouns import FaceCrop, RgbArray
 from mdcsd.pictures import encode_jpeg, encode_png
 from mdcsd.video import spread_indices
@@ -43,24 +44,32 @@ def collect_evidence(
     scores: Sequence[FrameScore],
     tracks: Sequence[TrackScore],
     explain: Explain,
+    n_sampled: int,
 ) -> Evidence:
-    """Keep pictures of the persons with the highest scores.
+    """Keep pictures of the first persons of `rank_persons`.
 
     Args:
         crops: every judged face.
         scores: of the crops, in the same order.
         tracks: the persons.
         explain: finds where the network looked.
+        n_sampled: how many frames were looked at.
 
-    Returns: a person each, the highest score first.
+    Returns: a person each, in that order.
     """
     by_track: dict[int, list[tuple[FaceCrop, FrameScore]]] = defaultdict(list)
     for crop, row in zip(crops, scores, strict=True):
         by_track[row.track_id].append((crop, row))
-    ranked = sorted(tracks, key=lambda track: track.score, reverse=True)[:MAX_PERSONS]
+    ranked = rank_persons(tracks, n_sampled)[:MAX_PERSONS]
     return tuple(
         _collect_person(track.track_id, by_track[track.track_id], explain) for track in ranked
     )
+
+
+def rank_persons(tracks: Sequence[TrackScore], n_sampled: int) -> list[TrackScore]:
+    """Sort persons: those seen in enough frames to count first, each part by falling score."""
+    enough = min_track_frames(n_sampled)
+    return sorted(tracks, key=lambda track: (track.n_frames < enough, -track.score))
 
 
 def _collect_person(

@@ -23,7 +23,7 @@ from mdcsd.nouns import (
 )
 
 VerdictWord = Literal["likely_real", "uncertain", "likely_manipulated", "cannot_judge"]
-Credentials = Literal["not_checked", "none", "invalid", "valid", "trusted"]
+Credentials = Literal["not_checked", "none", "unreadable", "invalid", "valid", "trusted"]
 VERDICT_SCHEMA = 1
 """Version of a line of JSON, as docs/schema.json has it."""
 VERDICT_WORDS: dict[str, str] = {

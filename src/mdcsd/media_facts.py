@@ -6,9 +6,11 @@ more than its fact carries. The only file that reads C2PA manifests.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mdcsd.judging_nouns import Credentials, MediaFacts
 from mdcsd.pictures import IMAGE_SUFFIXES, read_picture_facts
@@ -31,6 +33,7 @@ _EDITORS = (
     "capcut", "imovie", "canva", "snapseed", "affinity", "imagemagick",
 )  # fmt: skip
 _PLACES = ("location", "gps", "xyz", "latitude", "longitude")
+_GENERATED = frozenset({"trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"})
 _MAX_TAGS = 40
 _MAX_TAG_CHARS = 300
 
@@ -66,7 +69,8 @@ def read_credentials(path: Path) -> tuple[Credentials, bool]:
     """Read the state of a file's C2PA manifest, without asking any server.
 
     Returns: the state, "not_checked" without the library or for a kind of file that it does
-        not read; and whether the manifest says that the content was generated.
+        not read, "unreadable" if no manifest can be had from the file
+        itself; and whether the manifest says that the content was generated.
     """
     try:
         import c2pa
@@ -79,13 +83,23 @@ def read_credentials(path: Path) -> tuple[Credentials, bool]:
         except c2pa.C2paError.NotSupported:
             return "not_checked", False
         except c2pa.C2paError:
-            return "invalid", False
+            return "unreadable", False
         if reader is None:
             return "none", False
         with reader:
             states: dict[str | None, Credentials] = {"Valid": "valid", "Trusted": "trusted"}
             state = states.get(reader.get_validation_state(), "invalid")
-            return state, "trainedAlgorithmicMedia" in reader.json()
+            return state, _is_generated(json.loads(reader.json()))
+
+
+def _is_generated(found: Any) -> bool:
+    """Whether an action's source type, anywhere in the manifests, is one of generative AI."""
+    if isinstance(found, list):
+        return any(_is_generated(each) for each in found)
+    if not isinstance(found, dict):
+        return False
+    source = str(found.get("digitalSourceType", "")).rpartition("/")[2]
+    return source in _GENERATED or any(_is_generated(each) for each in found.values())
 
 
 def _shortened(tags: dict[str, str]) -> dict[str, str]:

@@ -84,7 +84,7 @@ def read_picture_facts(path: Path) -> MediaFacts:
             rotation_deg=_ROTATIONS.get(exif.get(ExifTags.Base.Orientation, 1), 0),
             jpeg_quality=_jpeg_quality(picture),
             tags=dict(_words_of(picture, exif)),
-            has_gps=ExifTags.Base.GPSInfo in exif,
+            has_gps=ExifTags.Base.GPSInfo in exif or _xmp_has_place(picture),
         )
 
 
@@ -113,6 +113,10 @@ def decode_png(content: bytes, channels: int) -> RgbArray:
     return np.ascontiguousarray(pixels, np.uint8)
 
 
+_PACKETS = ("XML:com.adobe.xmp", "Raw profile type")
+"""PNG texts that hold other metadata whole, places among it."""
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     check_file(path)
@@ -138,7 +142,19 @@ def _words_of(picture: Image.Image, exif: Image.Exif) -> Iterator[tuple[str, str
             if tag in tags:
                 yield tag.name, str(tags[tag]).strip("\0 ")
     for name, value in getattr(picture, "text", {}).items():
-        yield str(name), str(value)
+        if not str(name).startswith(_PACKETS):
+            yield str(name), str(value)
+
+
+def _xmp_has_place(picture: Image.Image) -> bool:
+    """Whether an XMP packet, plain or as the hexadecimal digits of a raw profile, has a place."""
+    xmp = picture.info.get("xmp", b"")
+    texts = [xmp.decode("utf-8", "replace") if isinstance(xmp, bytes) else str(xmp)]
+    for name, value in getattr(picture, "text", {}).items():
+        if str(name).startswith(_PACKETS):
+            texts += [str(value), "".join(str(value).split())]
+    places = ("GPSL", b"GPSL".hex())
+    return any(place in text for text in texts for place in places)
 
 
 def _jpeg_quality(picture: Image.Image) -> int | None:

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from mdcsd.evidence import rank_persons
 from mdcsd.judging_nouns import (
     VERDICT_WORDS,
     EvidenceFace,
@@ -31,6 +32,7 @@ from mdcsd.judging_nouns import (
     Verdict,
     readable,
 )
+from mdcsd.metrics import min_track_frames
 
 _MEANINGS = {
     "likely_manipulated": "The score is at or above the threshold for “likely manipulated”. That "
@@ -45,6 +47,8 @@ _CREDENTIALS = {
     "not_checked": "Not checked: the library c2pa-python is not installed, or does not read this "
     "kind of file.",
     "none": "None found. Most files carry none, and they are easily removed.",
+    "unreadable": "Could not be read, or kept elsewhere: a manifest on a server is not fetched. "
+    "That is no sign of tampering.",
     "invalid": "Found, but not valid: the file was changed after it was signed, or the manifest is "
     "damaged.",
     "valid": "Found, and the signature is intact; the signer was not checked against a list of "
@@ -101,6 +105,7 @@ class _Person:
     segments: tuple[tuple[_Dot, _Dot], ...]
     bands: tuple[_Band, ...]
     frames: tuple[FrameScore, ...]
+    role: str
 
 
 def render_report(verdict: Verdict) -> str:
@@ -120,7 +125,7 @@ def render_report(verdict: Verdict) -> str:
         y_low=_y(low),
         y_high=_y(high),
         end_s=_end_s(verdict),
-        false_alarms=_false_alarms(verdict.calibrated_on, high),
+        false_alarms=_false_alarms(verdict, high),
         warnings=[_sentence(text) for text in verdict.warnings],
         persons=persons,
         n_hidden=sum(not person.bands for person in persons),
@@ -163,8 +168,16 @@ def _hash_source(text: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
-def _false_alarms(calibrated_on: str, threshold: float) -> str:
+def _false_alarms(verdict: Verdict, threshold: float) -> str:
     """Say how often a real file gets this far, as far as that is known."""
+    calibrated_on, settings = verdict.calibrated_on, verdict.settings
+    is_picture = verdict.media is not None and verdict.media.kind == "picture"
+    if is_picture or settings.get("cropped") or settings.get("pool", "track") != "track":
+        return (
+            f"How often a real file of this kind reaches {threshold:.3g} is not known: the "
+            "thresholds are meant for videos, with the faces found here and scored person by "
+            "person; this is a single picture, or was cropped before, or pooled otherwise."
+        )
     found = re.search(r"(\d+) real", calibrated_on)
     if found is None:
         return (
@@ -199,10 +212,17 @@ def _y(score: float) -> float:
 
 
 def _persons(verdict: Verdict) -> Iterator[_Person]:
-    """Yield the persons, the highest score first."""
+    """Yield the persons, those that count for the score first."""
+    enough = min_track_frames(verdict.n_frames_sampled)
+    is_by_person = verdict.settings.get("pool", "track") == "track"
     shown = {person.track_id: person for person in verdict.evidence or ()}
     end_s = _end_s(verdict)
-    for track in sorted(verdict.tracks, key=lambda each: each.score, reverse=True):
+    for rank, track in enumerate(rank_persons(verdict.tracks, verdict.n_frames_sampled)):
+        role = ""
+        if is_by_person and track.n_frames < enough:
+            role = ", seen in too few frames to count"
+        elif is_by_person and rank == 0 and len(verdict.tracks) > 1:
+            role = ", whose score is that of the file"
         frames = tuple(row for row in verdict.frames if row.track_id == track.track_id)
         dots = tuple(
             _Dot(_x(row.time_s, end_s), _y(row.score), f"{row.time_s:.2f} s: {row.score:.3f}")
@@ -210,7 +230,7 @@ def _persons(verdict: Verdict) -> Iterator[_Person]:
         )
         person = shown.get(track.track_id)
         bands = tuple(_bands(person, end_s)) if person else ()
-        yield _Person(track, dots, tuple(pairwise(dots)), bands, frames)
+        yield _Person(track, dots, tuple(pairwise(dots)), bands, frames, role)
 
 
 def _bands(person: PersonEvidence, end_s: float) -> Iterator[_Band]:

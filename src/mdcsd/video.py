@@ -7,7 +7,9 @@ that FFmpeg marks as corrupt are dropped, not scored, and a file that is mostly 
 
 from __future__ import annotations
 
+import math
 import os
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -25,6 +27,9 @@ from mdcsd.nouns import Frame, RgbArray, VideoInfo
 from mdcsd.pictures import check_file
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mpg", ".mov", ".mkv", ".webm", ".gif"})
+
+# The demuxers of those, so that no playlist can make us read a file beside it.
+_FORMATS = "mov,mp4,avi,mpeg,mpegvideo,mpegts,matroska,webm,gif"
 
 # A frame of more is not decoded, whatever the container's header says: it would fill the memory.
 _MAX_FRAME_PIXELS = 178_956_970  # Pillow's bound for pictures
@@ -83,9 +88,15 @@ def count_frames(path: Path) -> int:
     """
     with _opened(path) as container:
         damage = _Damage(_describe(path, container))
-        for packet in container.demux(container.streams.video[0]):
-            if packet.size and not packet.is_discard:
-                damage.count(None if packet.pts is None else float(packet.pts * packet.time_base))
+        try:
+            for packet in container.demux(container.streams.video[0]):
+                if packet.size and not packet.is_discard:
+                    time_s = None if packet.pts is None else float(packet.pts * packet.time_base)
+                    damage.count(time_s)
+        except av.error.FFmpegError as error:
+            raise MediaError(
+                f"{path}: damaged, it cannot be read to its end ({error.strerror}). Copy it again."
+            ) from None
         damage.check()
         return damage.n_frames
 
@@ -186,8 +197,9 @@ def _append_packets(source: Any, stream: Any, target: Any, out_stream: Any, offs
 def _opened(path: Path) -> Iterator[Any]:
     check_file(path)
     try:
-        options = {"protocol_whitelist": "file"}  # no file may make us fetch another
-        container = av.open(str(path), options=options, metadata_errors="replace")
+        # no file may make us fetch another
+        options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
+        container = av.open(str(path.absolute()), options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(
@@ -226,11 +238,12 @@ def _claimed_duration(stream: Any) -> float | None:
     """When the container says the picture ends, edit lists applied; else Matroska's tag."""
     if stream.duration:
         return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    parts = stream.metadata.get("DURATION", "").split(":")
-    if len(parts) != 3:
+    try:
+        hours, minutes, seconds = map(float, stream.metadata.get("DURATION", "").split(":"))
+    except ValueError:
         return None
-    hours, minutes, seconds = (float(part) for part in parts)
-    return hours * 3600 + minutes * 60 + seconds
+    claimed_s = hours * 3600 + minutes * 60 + seconds
+    return claimed_s if math.isfinite(claimed_s) and claimed_s > 0 else None
 
 
 class _Damage:
@@ -262,7 +275,8 @@ class _Damage:
                 what = f"the picture ends at {self.end_s:.1f} of {claimed_s:.1f} s"
             raise MediaError(
                 f"{name}: {what}: the file is cut off or damaged. Copy it again, or save the "
-                f"readable part with: ffmpeg -err_detect ignore_err -i {name.name} readable.mp4"
+                f"readable part with: ffmpeg -err_detect ignore_err "
+                f"-i {shlex.quote(name.name)} readable.mp4"
             )
 
 

@@ -83,7 +83,9 @@ def detect(
 
 
 def judge_files(words: list[str], config: DetectConfig, outputs: Outputs) -> set[str]:
-    """Judge files one after the other and say so; leave with 2 if one could not be read.
+    """Judge files one after the other and say so.
+
+    Leaves with 2 if a file could not be read, with 1 if that was a bug of ours.
 
     Returns: the verdicts that there are.
     """
@@ -98,24 +100,26 @@ def judge_files(words: list[str], config: DetectConfig, outputs: Outputs) -> set
             "these weights and settings: not judged again",
             file=sys.stderr,
         )
-    verdicts, failed = _run(batch)
+    verdicts, failed, is_bug = _run(batch)
     if failed:
         print(f"{len(failed)} of {len(batch.inputs)} file(s) could not be read:", file=sys.stderr)
         for path in failed:
             print(f"  {_shown(path)}", file=sys.stderr)
-        raise typer.Exit(2)
+        raise typer.Exit(1 if is_bug else 2)
     return verdicts
 
 
-def _run(batch: Batch) -> tuple[set[str], list[Path]]:
+def _run(batch: Batch) -> tuple[set[str], list[Path], bool]:
     """Judge with a bar over the files, or over the frames of the only one."""
     verdicts: set[str] = set()
     failed: list[Path] = []
+    is_bug = False
     n_all, n_judged = len(batch.inputs) - batch.n_done, 0
     with progress_bar("judging") as bar:
         for each in batch.run(bar if n_all == 1 else None):
             verdicts.add(each.line["verdict"])
             n_judged += not each.was_done
+            is_bug |= each.is_bug
             if each.verdict:
                 say_verdict(each.verdict)
             elif "error" in each.line:
@@ -123,7 +127,7 @@ def _run(batch: Batch) -> tuple[set[str], list[Path]]:
                 print(f"error: {_shown(each.line['error'])}", file=sys.stderr)
             if n_all > 1:
                 bar(n_judged, n_all)
-    return verdicts, failed
+    return verdicts, failed, is_bug
 
 
 def say_verdict(verdict: Verdict) -> None:
