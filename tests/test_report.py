@@ -362,7 +362,7 @@ def test_a_person_seen_too_seldom_does_not_lead():
     tracks = (TrackScore(0, 0.9, 1, 0.0, 0.0), TrackScore(1, 0.6, 90, 0.0, 9.0))
     assert [track.track_id for track in rank_persons(tracks, 100)] == [1, 0]
     page = render_report(a_verdict(tracks=tracks, n_frames_sampled=100, settings={"pool": "track"}))
-    assert page.index("whose score is the file") < page.index("too few frames to count")
+    assert page.index("whose score is that of the file") < page.index("too few frames to count")
 
 
 @pytest.mark.parametrize("settings", [{"pool": "mean"}, {"pool": "topk"}, {"cropped": True}])
