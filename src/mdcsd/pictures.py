@@ -159,10 +159,10 @@ def _xmp_has_place(picture: Image.Image) -> bool:
 
 def _jpeg_quality(picture: Image.Image) -> int | None:
     """Estimate the IJG quality 1..100 from how coarse the luma table is; None without one."""
-    tables = getattr(picture, "quantization", None)
-    if not tables:
+    luma = (getattr(picture, "quantization", None) or {}).get(0)
+    if not luma:  # no JPEG, or one whose table is damaged
         return None
-    scale = 100.0 * sum(tables[0]) / _IJG_LUMA_SUM
+    scale = 100.0 * sum(luma) / _IJG_LUMA_SUM
     quality = (200.0 - scale) / 2.0 if scale <= 100.0 else 5000.0 / scale
     return int(np.clip(round(quality), 1, 100))
 

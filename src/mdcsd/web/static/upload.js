@@ -9,6 +9,7 @@ const WORDS = {
   cannot_judge: "cannot judge",
 };
 const TRIES = 3;
+const LOOK_AGAIN_S = 5;
 
 const $ = (id) => document.getElementById(id);
 const drop = $("drop");
@@ -61,12 +62,14 @@ function post(row, file) {
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     row.request = request;
+    row.isSent = false;
     request.open("POST", `${API}?name=${encodeURIComponent(Array.from(file.name.toWellFormed()).slice(-120).join(""))}`);
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.responseType = "json";
     request.upload.addEventListener("progress", (event) => {
       if (event.lengthComputable) say(row, "uploading", event.loaded / event.total);
     });
+    request.upload.addEventListener("load", () => { row.isSent = true; });
     request.addEventListener("loadend", () => {
       const seconds = Number(request.getResponseHeader("Retry-After")) || 2;
       resolve([request.status, request.response || {}, seconds]);
@@ -81,6 +84,7 @@ async function upload(row, file) {
   for (let broken = 0; broken < TRIES && !row.isGone;) {
     say(row, "uploading", 0);
     const [status, answer, seconds] = await post(row, file);
+    if (status === 202 && row.isGone) return fetch(`${API}/${answer.id}`, { method: "DELETE" });
     if (status === 202) return watch(row, answer);
     if (status !== 0 && status !== 429 && status !== 503) {
       return end(row, answer.detail || `refused (${status}).`, true);
@@ -122,6 +126,18 @@ function watch(row, status) {
     if (update(row, JSON.parse(event.data), true)) row.events.close();
   });
   row.events.addEventListener("gone", () => { row.events.close(); forget(row); });
+  row.events.addEventListener("error", () => {
+    if (row.events.readyState === EventSource.CLOSED) lookLater(row); // refused: it will not come back
+  });
+}
+
+async function lookLater(row) {
+  await sleep(LOOK_AGAIN_S);
+  if (row.isGone) return;
+  const answer = await fetch(`${API}/${row.id}`).catch(() => null);
+  if (answer?.status === 404) forget(row);
+  else if (answer?.ok) watch(row, await answer.json());
+  else lookLater(row);
 }
 
 // Show where a file stands; true once that is final.
@@ -183,7 +199,7 @@ function forget(row) {
 }
 
 async function remove(row) {
-  row.request?.abort();
+  if (!row.isSent) row.request?.abort(); // what is with the server whole is deleted by its answer
   row.events?.close();
   if (row.id) {
     const answer = await fetch(`${API}/${row.id}`, { method: "DELETE" });
