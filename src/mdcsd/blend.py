@@ -29,7 +29,7 @@ from mdcsd.nouns import FloatImage, RgbArray, require
 
 _RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 _MASK_PX = 128  # masks are smooth: made at this side, then enlarged
-_LEAST_DIFFERENCE = 1.2  # of 255, mean over the mask
+_LEAST_DIFFERENCE = 1.0  # of 255, mean over the mask
 _DRAWS = 6
 _PATCH_PX = 4
 
@@ -121,14 +121,14 @@ def _draw_blend(
             real = _other_looks(real, rng)
         if kind == "frequency":
             source = _swap_middle_frequencies(real, source, rng)
-            mask = mask / max(float(mask.max()), 1e-6)  # half a swap is hardly any
+    if kind == "self_blend":  # of the others a quarter would hardly be any
+        mask = mask * np.float32(_RATIOS[int(rng.integers(len(_RATIOS)))])
     return Blend(real, _mix(real, source, mask), mask, kind, region)
 
 
 def _mix(real: RgbArray, source: RgbArray, mask: FloatImage) -> RgbArray:
     """Replace real by source as far as the mask says; exactly real where it is 0."""
-    mixed = cv2.blendLinear(source, real, mask, 1.0 - mask)
-    return np.where(mask[..., None] > 0, mixed, real)
+    return np.asarray(cv2.blendLinear(source, real, mask, 1.0 - mask), np.uint8)
 
 
 def _kind_weights(config: BlendConfig) -> dict[str, float]:
@@ -249,7 +249,7 @@ def _low_rank(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
 
 def _smoothed(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
     """As skin is painted by a generator or a beauty filter: pores go, edges stay."""
-    return np.asarray(cv2.bilateralFilter(rgb, 5, rng.uniform(25.0, 60.0), 3.0), np.uint8)
+    return np.asarray(cv2.bilateralFilter(rgb, 5, rng.uniform(40.0, 90.0), 3.0), np.uint8)
 
 
 _RECONSTRUCTIONS: dict[str, Callable[[RgbArray, np.random.Generator], RgbArray]] = {
@@ -263,7 +263,7 @@ _RECONSTRUCTIONS: dict[str, Callable[[RgbArray, np.random.Generator], RgbArray]]
 def _draw_mask(
     points: FloatImage, region: str, side: int, largest: float, rng: np.random.Generator
 ) -> FloatImage:
-    """Hull of a region's points -> moved, bent, blurred, weakened, as float32 (side, side)."""
+    """Hull of a region's points -> moved, bent, blurred, as float32 (side, side)."""
     hull = _draw_hull(points, region, rng) * (_MASK_PX / side)
     hull = _shrink_to(hull, 0.85 * largest * _MASK_PX**2)
     mask = np.zeros((_MASK_PX, _MASK_PX), np.uint8)
@@ -274,9 +274,8 @@ def _draw_mask(
     )
     if not mask.any():  # the region lies outside the crop: the crop's middle instead
         cv2.circle(mask, (_MASK_PX // 2, _MASK_PX // 2), _MASK_PX // 6, 255, -1, cv2.LINE_AA)
-    soft = cv2.resize(mask.astype(np.float32) / 255.0, (side, side))
-    ratio = np.float32(_RATIOS[int(rng.integers(len(_RATIOS)))])
-    return _bound_share(soft, largest) * ratio
+    soft = _bound_share(mask.astype(np.float32) / 255.0, 0.96 * largest)  # enlarging spreads it
+    return np.asarray(cv2.resize(soft, (side, side)), np.float32)
 
 
 def _draw_hull(points: FloatImage, region: str, rng: np.random.Generator) -> FloatImage:
