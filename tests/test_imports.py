@@ -14,14 +14,15 @@ PACKAGE = Path(mdcsd.__file__).parent
 
 # Rooms in the order in which data flows; each imports only those above it.
 ROOMS = (
-    "errors", "nouns", "judging_nouns", "config", "judging_config", "settings", "recipe",
+    "errors", "nouns", "judging_nouns", "config", "augment_config",
+    "judging_config", "settings", "recipe",
     "storage", "catalogue",
     "pictures", "video", "media_facts", "faces", "tracks", "masks", "face_crops",
     "process_frames",
     "representation", "crops", "source_scan", "source_lists", "source_layouts",
     "sources", "splits", "datasets", "tfrecord", "records",
     "shard_set", "split_writer", "prepare_dataset",
-    "preprocess", "loader",
+    "augment", "blend", "preprocess", "loader",
     "frequency", "backbones", "network", "checkpoint",
     "metrics", "bootstrap", "optim", "distributed", "inference", "calibration", "runs",
     "training_setup", "training",
@@ -30,7 +31,7 @@ ROOMS = (
     "class_figures", "data_scores", "evaluation", "plots", "evaluation_page",
     "report", "report_index", "detect_batch",
     "reproduce", "reproduce_estimate", "reproduce_table",
-    "strips",
+    "strips", "blend_preview",
     "web", "bench", "bench_serve", "demo",
     "cli", "__main__",
 )  # fmt: skip
@@ -146,6 +147,7 @@ def test_help_is_light():
         "explain",
         "demo",
         "bench",
+        "blend",
         "calibrate",
         "evaluate",
         "reproduce",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mdcsd.augment_config import AugmentConfig, BlendConfig
 from mdcsd.config import NetworkConfig, PrepareDatasetConfig, ProcessFramesConfig, TrainConfig
 from mdcsd.judging_config import (
     CalibrateConfig,
@@ -22,6 +23,8 @@ class Settings:
     prepare_dataset: PrepareDatasetConfig = field(default_factory=PrepareDatasetConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    blend: BlendConfig = field(default_factory=BlendConfig)
     test: TestConfig = field(default_factory=TestConfig)
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)

@@ -13,6 +13,7 @@ import typer
 
 from mdcsd.cli import (
     bench,
+    blend,
     calibrate,
     datasets,
     demo,
@@ -66,6 +67,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("detect")(detect.detect)
 app.command("explain")(explain.explain)
 app.command("serve")(serve.serve)
+app.command("blend")(blend.blend)
 app.command("demo")(demo.demo)
 app.command("reproduce")(reproduce.reproduce)
 app.add_typer(datasets.app, name="datasets")

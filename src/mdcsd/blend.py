@@ -1,0 +1,324 @@
+"""Pseudo-fakes made of real faces: no fake video is needed to learn from them.
+
+Source: Shiohara & Yamasaki, "Detecting Deepfakes with Self-Blended Images", CVPR 2022: a face is
+blended with a recoloured, resharpened, moved copy of itself, under a deformed, blurred mask of
+its landmarks. Written anew from the paper. Where ours differs, and why:
+
+- The face is resampled first, real and fake alike, so that the grid of 8 x 8 px that JPEG left
+  in the original tells nothing; the copy comes from the original in one resampling too.
+- Regions: beside the face also the lower face, mouth, eyes and nose, for reenactment and
+  talking faces, which change only these.
+- Kinds: beside the copy also one that replaces only the middle frequencies, and four that put
+  what a generator, decoder or codec would make of the face there, at no seam of colour.
+- Nothing outside the mask changes, and the mask leaves part of a tight crop alone.
+- A blend that would hardly be seen in the pixels is drawn again: its label would be a lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy import fft
+
+from mdcsd.augment import add_noise, block_transform_codec, blur, down_up, jpeg, recolour
+from mdcsd.augment_config import BlendConfig
+from mdcsd.nouns import FloatImage, RgbArray, require
+
+_RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
+_MASK_PX = 128  # masks are smooth: made at this side, then enlarged
+_LEAST_DIFFERENCE = 1.0  # of 255, mean over the mask
+_DRAWS = 6
+_PATCH_PX = 4
+
+# FaceMesh's indices of what bounds each region.
+_OVAL_BELOW = (361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136, 172, 58, 132)
+_BROWS = (70, 63, 105, 66, 107, 46, 300, 293, 334, 296, 336, 276)
+_EYES = (33, 133, 159, 145, 153, 144, 263, 362, 386, 374, 380, 373)
+_MOUTH = (61, 291, 37, 0, 267, 39, 269, 84, 17, 314, 181, 405, 91, 321, 146, 375)
+_NOSE = (168, 6, 197, 195, 5, 4, 1, 2, 98, 327, 129, 358, 48, 278, 115, 344, 131, 360)
+_FEATURES = (*_BROWS, *_EYES, *_MOUTH, *_NOSE)
+_REGION_POINTS = {
+    "lower_face": (*_OVAL_BELOW, 98, 327, 2),
+    "mouth": _MOUTH,
+    "eyes": (*_BROWS, *_EYES),
+    "nose": _NOSE,
+}
+
+
+@dataclass(frozen=True)
+class Blend:
+    """A pair: `real` and the `fake` made of it, both uint8 (S, S, 3) RGB, resampled alike.
+
+    `mask` float32 (S, S), 0..1: how much of each pixel was replaced; where it is 0 the two
+    are equal. `kind` and `region` are those of `augment_config.KINDS` and `REGIONS`.
+    """
+
+    real: RgbArray
+    fake: RgbArray
+    mask: FloatImage
+    kind: str
+    region: str
+
+    def __post_init__(self) -> None:
+        """Check that the three are of one size."""
+        require(
+            self.real.shape == self.fake.shape == (*self.mask.shape, 3),
+            f"Blend: {self.real.shape}, {self.fake.shape}, {self.mask.shape} do not fit",
+        )
+
+
+def self_blend(
+    rgb: RgbArray, landmarks_xy_px: FloatImage, config: BlendConfig, rng: np.random.Generator
+) -> Blend:
+    """Make a pseudo-fake of a real face.
+
+    Args:
+        rgb: uint8 (S, S, 3), RGB, a face crop.
+        landmarks_xy_px: float32 (468, 2), FaceMesh's points in the crop's pixels; some may lie
+            outside.
+        config: Weights of kinds and regions.
+        rng: The only source of chance.
+
+    Returns: the pair; after six draws that changed hardly anything, the one that changed most.
+    """
+    require(landmarks_xy_px.shape == (468, 2), f"landmarks {landmarks_xy_px.shape}: not (468, 2)")
+    best, most = None, -1.0
+    for _ in range(_DRAWS):
+        drawn = _draw_blend(rgb, landmarks_xy_px, config, rng)
+        change = mean_difference(drawn)
+        if change > most:
+            best, most = drawn, change
+        if most >= _LEAST_DIFFERENCE:
+            break
+    assert best is not None
+    return best
+
+
+def mean_difference(blend: Blend) -> float:
+    """Mean absolute difference between real and fake inside the mask, in steps of 0 to 255."""
+    inside = int(np.count_nonzero(blend.mask))
+    return float(cv2.norm(blend.real, blend.fake, cv2.NORM_L1)) / max(3 * inside, 1)
+
+
+def _draw_blend(
+    rgb: RgbArray, points: FloatImage, config: BlendConfig, rng: np.random.Generator
+) -> Blend:
+    kind, region = _draw(_kind_weights(config), rng), _draw(_region_weights(config), rng)
+    resampling = _draw_resampling(rgb.shape[0], rng)
+    moved_points = points @ resampling[:, :2].T + resampling[:, 2]
+    real = _warp(rgb, resampling)
+    mask = _draw_mask(moved_points, region, rgb.shape[0], config.largest_mask, rng)
+    if kind in _RECONSTRUCTIONS:
+        source = _RECONSTRUCTIONS[kind](real, rng)
+    else:
+        source = _warp(rgb, _draw_move(rgb.shape[0], rng) @ np.vstack([resampling, [0, 0, 1]]))
+        if rng.random() < 0.5:
+            source = _other_looks(source, rng)
+        else:
+            real = _other_looks(real, rng)
+        if kind == "frequency":
+            source = _swap_middle_frequencies(real, source, rng)
+    if kind == "self_blend":  # of the others a quarter would hardly be any
+        mask = mask * np.float32(_RATIOS[int(rng.integers(len(_RATIOS)))])
+    return Blend(real, _mix(real, source, mask), mask, kind, region)
+
+
+def _mix(real: RgbArray, source: RgbArray, mask: FloatImage) -> RgbArray:
+    """Replace real by source as far as the mask says; exactly real where it is 0."""
+    return np.asarray(cv2.blendLinear(source, real, mask, 1.0 - mask), np.uint8)
+
+
+def _kind_weights(config: BlendConfig) -> dict[str, float]:
+    return {
+        "self_blend": config.self_blend,
+        "frequency": config.frequency,
+        "down_up": config.down_up,
+        "codec": config.codec,
+        "low_rank": config.low_rank,
+        "smooth": config.smooth,
+    }
+
+
+def _region_weights(config: BlendConfig) -> dict[str, float]:
+    return {
+        "face": config.face,
+        "lower_face": config.lower_face,
+        "mouth": config.mouth,
+        "eyes": config.eyes,
+        "nose": config.nose,
+    }
+
+
+def _draw(weights: dict[str, float], rng: np.random.Generator) -> str:
+    names, values = list(weights), np.array(list(weights.values()))
+    return names[int(np.searchsorted(np.cumsum(values), rng.random() * values.sum(), "right"))]
+
+
+def _draw_resampling(side: int, rng: np.random.Generator) -> FloatImage:
+    """A slight enlargement around the centre and a shift by a part of a pixel, as 2x3."""
+    zoom = rng.uniform(1.0, 1.06)
+    shift = rng.uniform(-1.5, 1.5, 2)
+    return _around_centre(side, zoom, zoom, shift)
+
+
+def _draw_move(side: int, rng: np.random.Generator) -> FloatImage:
+    """Where the copy lies beside the face: a few per cent of its size off, as 2x3."""
+    shift = rng.uniform(-1.0, 1.0, 2) * (0.02 * side, 0.012 * side)
+    return _around_centre(side, rng.uniform(0.96, 1.04), rng.uniform(0.97, 1.03), shift)
+
+
+def _around_centre(side: int, zoom_x: float, zoom_y: float, shift: FloatImage) -> FloatImage:
+    zoom = np.array([zoom_x, zoom_y])
+    offset = (1 - zoom) * (side - 1) / 2 + shift
+    return np.hstack([np.diag(zoom), offset[:, None]]).astype(np.float32)
+
+
+def _warp(rgb: RgbArray, matrix: FloatImage) -> RgbArray:
+    side = rgb.shape[0]
+    warped = cv2.warpAffine(
+        rgb, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+    )
+    return np.asarray(warped, np.uint8)
+
+
+def _other_looks(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
+    """Other colours, and blurrier, sharper or as it was, as another camera would have it."""
+    brightness, contrast, saturation = rng.uniform(-1, 1, 3) * (0.06, 0.1, 0.18)
+    changed = recolour(rgb, brightness, contrast, saturation, rng.uniform(-6.0, 6.0))
+    if rng.random() < 0.4:
+        tint = rng.uniform(-14.0, 14.0, 3)
+        changed = np.asarray(cv2.add(changed, (*tint, 0.0)), np.uint8)
+    choice = rng.random()
+    if choice < 0.4:
+        return down_up(changed, 1.0 / rng.uniform(1.3, 3.0), cv2.INTER_CUBIC)
+    if choice < 0.8:
+        soft, gain = blur(changed, 1.2), rng.uniform(0.3, 1.0)
+        return np.asarray(cv2.addWeighted(changed, 1 + gain, soft, -gain, 0.0), np.uint8)
+    return changed
+
+
+def _swap_middle_frequencies(
+    real: RgbArray, source: RgbArray, rng: np.random.Generator
+) -> RgbArray:
+    """Put the source's luma into the real face between two frequencies of the whole crop's DCT."""
+    side = real.shape[0]
+    low = rng.uniform(0.03, 0.08) * side
+    high = rng.uniform(0.25, 0.6) * side
+    ticks = np.arange(side, dtype=np.float32)
+    radius = np.hypot(ticks[:, None], ticks)
+    band = ((radius >= low) & (radius < high)).astype(np.float32)
+    lumas = [cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).astype(np.float32) for each in (source, real)]
+    spectrum = fft.dctn(lumas[0] - lumas[1], norm="ortho") * band
+    return add_noise(real, np.repeat(fft.idctn(spectrum, norm="ortho")[..., None], 3, axis=2))
+
+
+def _shrunk(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
+    """As a generator of lower resolution paints it; by nearest points with its chequers."""
+    ways = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4, cv2.INTER_NEAREST)
+    way = int(rng.integers(len(ways)))
+    least = 2.0 if way < 3 else 1.5
+    enlarged = down_up(rgb, 1.0 / rng.uniform(least, 1.6 * least), ways[way])
+    return blur(enlarged, 0.7) if way == 3 else enlarged
+
+
+def _coded(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
+    """As a face comes out of a stronger compression than the rest of the picture."""
+    if rng.random() < 0.5:
+        return jpeg(rgb, int(rng.integers(12, 45)))
+    return block_transform_codec(rgb, int(rng.integers(32, 42)), 8 if rng.random() < 0.5 else 4)
+
+
+def _low_rank(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
+    """Rebuild patches of 4 x 4 px from their first principal components, as an encoder does."""
+    side = rgb.shape[0]
+    margin = -side % _PATCH_PX
+    padded = cv2.copyMakeBorder(rgb, 0, margin, 0, margin, cv2.BORDER_REPLICATE)
+    count = padded.shape[0] // _PATCH_PX
+    blocks = padded.reshape(count, _PATCH_PX, count, _PATCH_PX, 3).transpose(0, 2, 1, 3, 4)
+    patches = blocks.reshape(count * count, -1).astype(np.float32)
+    mean = patches.mean(axis=0)
+    centred = patches - mean
+    kept = np.linalg.eigh(centred.T @ centred)[1][:, -int(rng.integers(3, 9)) :]
+    rebuilt = ((centred @ kept) @ kept.T + mean).reshape(count, count, _PATCH_PX, _PATCH_PX, 3)
+    pixels = rebuilt.transpose(0, 2, 1, 3, 4).reshape(padded.shape)[:side, :side]
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def _smoothed(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
+    """As skin is painted by a generator or a beauty filter: pores go, edges stay."""
+    return np.asarray(cv2.bilateralFilter(rgb, 5, rng.uniform(40.0, 90.0), 3.0), np.uint8)
+
+
+_RECONSTRUCTIONS: dict[str, Callable[[RgbArray, np.random.Generator], RgbArray]] = {
+    "down_up": _shrunk,
+    "codec": _coded,
+    "low_rank": _low_rank,
+    "smooth": _smoothed,
+}
+
+
+def _draw_mask(
+    points: FloatImage, region: str, side: int, largest: float, rng: np.random.Generator
+) -> FloatImage:
+    """Hull of a region's points -> moved, bent, blurred, as float32 (side, side)."""
+    hull = _draw_hull(points, region, rng) * (_MASK_PX / side)
+    hull = _shrink_to(hull, 0.85 * largest * _MASK_PX**2)
+    mask = np.zeros((_MASK_PX, _MASK_PX), np.uint8)
+    cv2.fillConvexPoly(mask, np.rint(hull * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
+    mask = _bend(mask, rng)
+    mask = np.asarray(
+        cv2.GaussianBlur(mask, (0, 0), _MASK_PX * rng.uniform(0.008, 0.045)), np.uint8
+    )
+    if not mask.any():  # the region lies outside the crop: the crop's middle instead
+        cv2.circle(mask, (_MASK_PX // 2, _MASK_PX // 2), _MASK_PX // 6, 255, -1, cv2.LINE_AA)
+    soft = _bound_share(mask.astype(np.float32) / 255.0, 0.96 * largest)  # enlarging spreads it
+    return np.asarray(cv2.resize(soft, (side, side)), np.float32)
+
+
+def _draw_hull(points: FloatImage, region: str, rng: np.random.Generator) -> FloatImage:
+    """A convex hull (N, 2) around a region, or around a random part of the face."""
+    if region == "face":
+        chosen = points if rng.random() < 0.7 else points[list(_FEATURES)]
+        angle = rng.uniform(0.0, 2 * np.pi)
+        along = chosen @ np.array([np.cos(angle), np.sin(angle)])
+        chosen = chosen[along <= np.quantile(along, rng.uniform(0.7, 1.0))]
+        enlarging = rng.uniform(0.9, 1.05, 2)
+    else:
+        chosen = points[list(_REGION_POINTS[region])]
+        enlarging = rng.uniform(0.95, 1.3, 2)
+    hull = cv2.convexHull(chosen.astype(np.float32))[:, 0]
+    centre = hull.mean(axis=0)
+    moved = centre + np.ptp(hull, axis=0) * rng.uniform(-0.04, 0.04, 2)
+    return np.asarray((hull - centre) * enlarging + moved, np.float32)
+
+
+def _shrink_to(hull: FloatImage, area: float) -> FloatImage:
+    """Shrink a hull around its centre until it has at most an area."""
+    found = cv2.contourArea(hull)
+    if found <= area:
+        return hull
+    centre = hull.mean(axis=0)
+    return np.asarray(centre + (hull - centre) * np.sqrt(area / found), np.float32)
+
+
+def _bend(mask: RgbArray, rng: np.random.Generator) -> RgbArray:
+    """Deform a mask by a smooth random field, drawn on a coarse grid."""
+    cells = int(rng.integers(4, 9))
+    coarse = rng.standard_normal((cells, cells, 2), np.float32)
+    field = cv2.resize(coarse, mask.shape, interpolation=cv2.INTER_CUBIC)
+    field *= np.float32(rng.uniform(0.005, 0.025) * _MASK_PX)
+    ticks = np.arange(_MASK_PX, dtype=np.float32)
+    bent = cv2.remap(mask, field[..., 0] + ticks, field[..., 1] + ticks[:, None], cv2.INTER_LINEAR)
+    return np.asarray(bent, np.uint8)
+
+
+def _bound_share(mask: FloatImage, largest: float) -> FloatImage:
+    """Take the weakest part of a mask away where more than a share of the crop is above 0."""
+    most = int(largest * mask.size)
+    if np.count_nonzero(mask) <= most:
+        return mask
+    edge = np.partition(mask.ravel(), mask.size - most - 1)[mask.size - most - 1]
+    return np.asarray(np.clip((mask - edge) / max(1.0 - edge, 1e-3), 0.0, 1.0), np.float32)

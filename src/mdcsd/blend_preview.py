@@ -1,0 +1,111 @@
+"""The job: pictures and videos -> a contact sheet of pseudo-fakes made of their faces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mdcsd import storage
+from mdcsd.augment_config import BlendConfig
+from mdcsd.blend import Blend, mean_difference, self_blend
+from mdcsd.detector import iter_sampled_frames
+from mdcsd.errors import InputError
+from mdcsd.face_crops import crop_faces
+from mdcsd.faces import FaceFinder
+from mdcsd.nouns import FaceCrop, FloatImage, RgbArray, require
+from mdcsd.pictures import encode_png
+from mdcsd.tracks import Tracker
+
+CROP_PX, CROP_SCALE = 256, 1.3
+_FRAMES = 4  # of a video
+_COLUMNS, _GAP_PX, _TITLE_PX, _AMPLIFIED = 6, 6, 20, 6
+_INK, _PAPER = (34, 34, 34), 255
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a sheet shows: how many faces were found, and a blend a column."""
+
+    n_faces: int
+    blends: tuple[Blend, ...]
+
+
+def write_preview(
+    inputs: Sequence[Path], output: Path, count: int, config: BlendConfig, seed: int
+) -> Preview:
+    """Write a PNG of blends: real, fake, mask, and the difference six times enlarged.
+
+    Faces are taken in the order of the inputs, four frames of a video, and used in turn.
+
+    Raises: InputError if OUTPUT is no .png or one of the inputs, or if there is no face in
+        them; MediaError if one cannot be decoded. Nothing is written then.
+    """
+    _check_output(inputs, output)
+    faces = _find_faces(inputs, count)
+    rng = np.random.default_rng(seed)
+    blends = tuple(self_blend(*faces[i % len(faces)], config, rng) for i in range(count))
+    storage.write_bytes(output, encode_png(draw_sheet(blends)))
+    return Preview(len(faces), blends)
+
+
+def landmarks_in_crop(crop: FaceCrop) -> FloatImage:
+    """A crop's landmarks in its own pixels, float32 (468, 2)."""
+    require(crop.landmarks_xy_px is not None, "a crop without landmarks")
+    left, top, right, _ = crop.box_xyxy_px
+    scale = crop.rgb.shape[0] / (right - left)
+    return np.asarray((crop.landmarks_xy_px - np.array([left, top])) * scale, np.float32)
+
+
+def draw_sheet(blends: Sequence[Blend]) -> RgbArray:
+    """Draw blends as columns, six side by side at most, uint8 RGB."""
+    columns = [_column(blend) for blend in blends]
+    empty = np.full_like(columns[0], _PAPER)
+    across = min(_COLUMNS, len(columns))
+    columns += [empty] * (-len(columns) % across)
+    bands = [np.hstack(columns[i : i + across]) for i in range(0, len(columns), across)]
+    return np.vstack(bands)
+
+
+def _check_output(inputs: Sequence[Path], output: Path) -> None:
+    if output.suffix.lower() != ".png":
+        raise InputError(f"--preview {output}: expected a name that ends in .png.")
+    if any(path.resolve() == output.resolve() for path in inputs):
+        raise InputError(f"--preview {output}: it is one of the inputs. Give another name.")
+
+
+def _find_faces(inputs: Sequence[Path], count: int) -> list[tuple[RgbArray, FloatImage]]:
+    """Find up to `count` faces as (crop, landmarks in it)."""
+    faces: list[tuple[RgbArray, FloatImage]] = []
+    finder = FaceFinder()
+    for path in inputs:
+        faces += _faces_of(path, finder)
+        if len(faces) >= count:
+            break
+    if not faces:
+        raise InputError(
+            f"no face found in {len(inputs)} file(s). Give pictures or videos with a face of at "
+            "least 30 pixels."
+        )
+    return faces[:count]
+
+
+def _faces_of(path: Path, finder: FaceFinder) -> Iterator[tuple[RgbArray, FloatImage]]:
+    tracker = Tracker()
+    for frame in iter_sampled_frames(path, _FRAMES):
+        for crop in crop_faces(frame, path.name, finder, tracker, "all", CROP_PX, CROP_SCALE):
+            yield crop.rgb, landmarks_in_crop(crop)
+
+
+def _column(blend: Blend) -> RgbArray:
+    """One blend from top to bottom under a line of text."""
+    mask = np.rint(blend.mask * 255).astype(np.uint8)[..., None].repeat(3, 2)
+    difference = cv2.convertScaleAbs(cv2.absdiff(blend.real, blend.fake), alpha=_AMPLIFIED)
+    tiles = np.vstack([blend.real, blend.fake, mask, difference])
+    column = np.pad(tiles, ((_TITLE_PX, _GAP_PX), (0, _GAP_PX), (0, 0)), constant_values=_PAPER)
+    text = f"{blend.kind}, {blend.region}, {mean_difference(blend):.1f}"
+    cv2.putText(column, text, (2, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.45, _INK, 1, cv2.LINE_AA)
+    return np.asarray(column, np.uint8)
