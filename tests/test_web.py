@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import html
+import io
 import json
+import re
 import sqlite3
 import stat
 import time
@@ -13,6 +15,7 @@ from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import ExifTags, Image
 
 from mdcsd.errors import InputError, SettingError
 from mdcsd.web.app import make_app
@@ -22,7 +25,7 @@ from mdcsd.web.server import open_serving
 from mdcsd.web.settings import Limits, ServeSettings
 from mdcsd.web.uploads import Refused, receive, shown_name, sniff
 from mdcsd.web.worker import do_job
-from web_judges import GIF, load_fake, settings_for
+from web_judges import GIF, load_fake, load_real_report, settings_for
 
 HERE = "http://127.0.0.1:8000"
 JOBS = "/api/v1/jobs"
@@ -44,10 +47,10 @@ class Site:
         assert browser.get("/").status_code == 200
         return browser
 
-    def judge_next(self):
+    def judge_next(self, load=load_fake):
         serving = self.serving
         job = serving.store.claim(0)
-        do_job(job, serving.store, serving.folder, load_fake(serving.settings))
+        do_job(job, serving.store, serving.folder, load(serving.settings))
 
 
 @pytest.fixture
@@ -198,18 +201,43 @@ def test_kinds_are_read_from_the_content():
     assert sniff(b"BMW is a car maker") is None
 
 
-def test_a_polyglot_is_never_served_as_what_it_hides(site):
-    """A GIF that is a web page as well: judged as a GIF; no address answers with its bytes."""
-    hidden = b"<script>alert(document.cookie)</script>"
+def hostile(number: int) -> str:
+    return f"<img src=x onerror=alert({number})>"
+
+
+def polyglot(kind: str) -> bytes:
+    """A picture that opens, with elements of a page in its metadata and a script at its end."""
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = exif[ExifTags.Base.Software] = hostile(2)
+    how = {"comment": hostile(2)} if kind == "gif" else {"exif": exif, "comment": hostile(3)}
+    Image.new("RGB", (64, 64), "grey").save(file, "gif" if kind == "gif" else "jpeg", **how)
+    return file.getvalue() + b"<script>alert(4)</script>"
+
+
+@pytest.mark.parametrize("kind", ["gif", "jpg"])
+def test_a_polyglot_is_never_served_as_what_it_hides(site, kind):
+    """A picture that is a web page as well: its words are words in the real report's page."""
     browser = site.visitor()
-    where = browser.post(JOBS, params={"name": "a.html"}, content=GIF + hidden).headers["location"]
-    site.judge_next()
-    for path in (where, f"{where}/report.html", f"{where}/report.json", "/", JOBS):
+    name = f"{hostile(1)}.html"
+    where = browser.post(JOBS, params={"name": name}, content=polyglot(kind)).headers["location"]
+    site.judge_next(load_real_report)
+    report = browser.get(f"{where}/report.html")
+    assert report.status_code == 200, browser.get(where).json()
+    for shown in (hostile(1), hostile(2)):
+        assert html.escape(shown) in report.text
+    assert "<img src=x" not in report.text and report.text.count("<script") == 1
+    assert "alert(4)" not in report.text
+    policy = report.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "sandbox allow-scripts" in policy
+    assert "unsafe" not in policy and re.search(r"script-src 'sha256-[^']+';", policy)
+    for path in (where, JOBS, f"{where}/report.json"):
         answer = browser.get(path)
+        assert answer.headers["content-type"] == "application/json"
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert hidden not in answer.content
+        assert "alert(4)" not in answer.text
     job_id = where.rpartition("/")[2]
-    for path in (f"/uploads/{job_id}.gif", f"/static/../serve/uploads/{job_id}.gif",
+    for path in (f"/uploads/{job_id}.{kind}", f"/static/../serve/uploads/{job_id}.{kind}",
                  "/static/%2e%2e/__init__.py", "/static/../app.py"):  # fmt: skip
         assert browser.get(path).status_code == 404
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -128,6 +129,22 @@ def test_four_gigabytes_of_zeros(fakes):
         fakes, b"Transfer-Encoding: chunked", lambda data: b"%x\r\n%s\r\n" % (len(data), data)
     )
     assert b" 413 " in line and 512 * 2**20 <= n_sent < 600 * 2**20
+
+
+def test_a_sparse_file_of_four_gigabytes_is_refused_and_leaves_nothing(tmp_path):
+    path = tmp_path / "sparse.mp4"
+    path.write_bytes(b"\0\0\0 ftypisom")
+    os.truncate(path, 4 * 2**30)
+    with serving([*FAKES, str(tmp_path)]) as served, open(path, "rb") as file:
+        where = urlsplit(served.url)
+        began = time.monotonic()
+        with socket.create_connection((where.hostname, where.port), timeout=30) as connection:
+            connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % (4 * 2**30))
+            with contextlib.suppress(ConnectionError):
+                connection.sendfile(file)
+            assert b" 413 " in connection.recv(65536).partition(b"\r\n")[0]
+        assert time.monotonic() - began < 10
+        assert not list((tmp_path / "serve" / "uploads").iterdir())
 
 
 def test_halves_and_nonsense_leave_the_server_well(fakes):

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mdcsd.errors import InputError
+from mdcsd.web.settings import Limits
 
 _JOBS = "/api/v1/jobs"
 _POLL_S = 0.5
@@ -76,6 +77,8 @@ def bench_serve(
         words = [sys.executable, "-m", "mdcsd", "serve", "--weights", str(weights), "--port", "0",
                  "--data", folder]  # fmt: skip
         words += ["--workers", str(workers)] if workers else []
+        # The clients share one address; each may have as many files waiting as one browser.
+        words += ["--max-jobs-each", str(Limits().jobs_per_owner * n_clients)]
         return load_server(words, Path(folder), clip.read_bytes(), n_jobs, n_clients)
 
 

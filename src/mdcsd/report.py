@@ -172,11 +172,16 @@ def _false_alarms(verdict: Verdict, threshold: float) -> str:
     """Say how often a real file gets this far, as far as that is known."""
     calibrated_on, settings = verdict.calibrated_on, verdict.settings
     is_picture = verdict.media is not None and verdict.media.kind == "picture"
-    if is_picture or settings.get("cropped") or settings.get("pool", "track") != "track":
+    others = {
+        "this is a single picture": is_picture,
+        "this was cropped before": bool(settings.get("cropped")),
+        "its frames were pooled otherwise": settings.get("pool", "track") != "track",
+    }
+    if any(others.values()):
         return (
             f"How often a real file of this kind reaches {threshold:.3g} is not known: the "
             "thresholds are meant for videos, with the faces found here and scored person by "
-            "person; this is a single picture, or was cropped before, or pooled otherwise."
+            f"person; {' and '.join(name for name, holds in others.items() if holds)}."
         )
     found = re.search(r"(\d+) real", calibrated_on)
     if found is None:
