@@ -85,16 +85,12 @@ def self_blend(
     Returns: the pair; after six draws that changed hardly anything, the one that changed most.
     """
     require(landmarks_xy_px.shape == (468, 2), f"landmarks {landmarks_xy_px.shape}: not (468, 2)")
-    best, most = None, -1.0
-    for _ in range(_DRAWS):
-        drawn = _draw_blend(rgb, landmarks_xy_px, config, rng)
-        change = mean_difference(drawn)
-        if change > most:
-            best, most = drawn, change
-        if most >= _LEAST_DIFFERENCE:
-            break
-    assert best is not None
-    return best
+    drawn: list[Blend] = []
+    while len(drawn) < _DRAWS:
+        drawn.append(_draw_blend(rgb, landmarks_xy_px, config, rng))
+        if mean_difference(drawn[-1]) >= _LEAST_DIFFERENCE:
+            return drawn[-1]
+    return max(drawn, key=mean_difference)
 
 
 def mean_difference(blend: Blend) -> float:
@@ -227,8 +223,8 @@ def _shrunk(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
 def _coded(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
     """As a face comes out of a stronger compression than the rest of the picture."""
     if rng.random() < 0.5:
-        return jpeg(rgb, int(rng.integers(12, 45)))
-    return block_transform_codec(rgb, int(rng.integers(32, 42)), 8 if rng.random() < 0.5 else 4)
+        return jpeg(rgb, int(rng.integers(18, 50)))
+    return block_transform_codec(rgb, int(rng.integers(29, 37)), 8 if rng.random() < 0.5 else 4)
 
 
 def _low_rank(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
