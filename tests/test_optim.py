@@ -7,7 +7,13 @@ import torch
 
 from mdcsd.config import NetworkConfig
 from mdcsd.network import build_network
-from mdcsd.optim import best_epoch, parameter_groups, plateau_learning_rate, stops_early
+from mdcsd.optim import (
+    best_epoch,
+    cosine_learning_rate,
+    parameter_groups,
+    plateau_learning_rate,
+    stops_early,
+)
 from mdcsd.preprocess import PreprocessSpec
 
 
@@ -56,3 +62,10 @@ def test_early_stopping_and_the_best_epoch():
     assert not stops_early(losses, 4)
     assert stops_early(losses, 3)
     assert not stops_early(losses, 0)
+
+
+def test_a_cosine_rises_falls_and_ends_at_nothing():
+    rates = [cosine_learning_rate(step, 110, 1.0, 10) for step in range(111)]
+    assert rates[0] == 0.1 and rates[9] == rates[10] == 1.0
+    assert rates[60] == 0.5 and rates[110] == 0.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)

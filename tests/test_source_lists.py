@@ -7,6 +7,8 @@ import json
 import pytest
 
 from mdcsd.errors import DataError, InputError
+from mdcsd.nouns import SPLITS
+from mdcsd.source_lists import read_dfdc_faces
 from mdcsd.sources import read_dataset
 
 
@@ -116,6 +118,26 @@ def test_of_the_face_crops_only_listed_ones_are_read(tmp_path):
     assert {e.crop_scale for e in scan.entries} == {1.05}
     assert entries["original", "b"].split == "val"
     assert scan.strangers == () and "gone.jpg" in scan.missing[0]
+
+
+def test_the_lists_validation_people_are_cut_in_two(tmp_path):
+    head = "videoname,label,original,original_width_px,identity_cluster,split\n"
+    people = [*range(8), 10, 11]
+    rows = "".join(f"v{p}.mp4,real,,130,{p},{'train' if p < 4 else 'val'}\n" for p in people)
+    (tmp_path / "dfdc_faces224_split.csv").write_text(head + rows)
+    touch(tmp_path, *(f"faces_224/v{p}.jpg" for p in people))
+    split_of = {e.source_ids[0]: e.split for e in read_dataset("dfdc_faces", tmp_path).entries}
+    expected = {p: "train" if p < 4 else ("test" if p % 2 else "val") for p in people}
+    assert split_of == {f"identity-{p}": split for p, split in expected.items()}
+
+
+def test_the_real_list_shares_nobody_between_its_three_parts(media):
+    rows = read_dfdc_faces(media.parent / "data" / "dfdc_faces224_split.csv")
+    people = {split: {row.source_ids[0] for row in rows if row.split == split} for split in SPLITS}
+    assert all(people.values())
+    assert not people["train"] & people["val"]
+    assert not people["train"] & people["test"]
+    assert not people["val"] & people["test"]
 
 
 def test_a_damaged_list_of_crops_is_refused(tmp_path):

@@ -25,8 +25,10 @@ from mdcsd.prepare_dataset import prepare_dataset
 from mdcsd.preprocess import PreprocessSpec
 from mdcsd.recipe import load_settings
 from mdcsd.runs import RunFolder
+from mdcsd.spectrum_fit import fit_standardise
 from mdcsd.split_writer import dataset_folder
-from mdcsd.training import Hooks, fit_standardise, regularisation, train
+from mdcsd.training import Hooks, train
+from mdcsd.training_loss import regularisation
 from mdcsd.training_setup import setup
 
 

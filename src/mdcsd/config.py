@@ -117,6 +117,8 @@ class PrepareDatasetConfig:
     """Folder that receives the data-set folders; none means beside DIRECTORY."""
     crop_scale: float = 1.3
     """Crop scale of images that no faces.csv describes."""
+    landmarks: bool = False
+    """Find FaceMesh's 468 points in each real crop and keep them: self-blends need them."""
     shard_mb: int = 256
     """Largest size of one .tfrecords file, MB."""
     catalogue: str | None = None
@@ -132,6 +134,10 @@ class PrepareDatasetConfig:
             not (self.raw and self.log),
             "--raw --log together: pixels are not log-scaled. Give --raw for pixels, or --log "
             "alone for log-scaled DCT coefficients.",
+        )
+        check(
+            self.raw or not self.landmarks,
+            "--landmarks without --raw: blends are made of pixels. Give --raw too.",
         )
         check(self.shard_mb > 0, f"shard_mb {self.shard_mb}: expected 1 or more.")
         check(
@@ -191,10 +197,16 @@ class TrainConfig:
 
     train_dataset: str = ""
     """Data-set folder or .tfrecords file to learn from."""
+    also: tuple[str, ...] = ()
+    """More data sets to learn from, of the same crop scale; real faces alone are welcome."""
     val_dataset: str = ""
     """The same, for choosing the best epoch and the thresholds."""
     epochs: int = 50
     """Passes over the training set at most."""
+    epoch_samples: int = 0
+    """Samples an epoch draws; 0 takes the whole set. Smaller epochs are safer to interrupt."""
+    start_from: str | None = None
+    """Checkpoint of the same network whose weights training starts from; none starts anew."""
     image_size: tuple[int, ...] = (128, 128, 3)
     """Input side in pixels; (S,), (S, S) or (S, S, channels)."""
     early_stopping: int = 5
@@ -217,10 +229,24 @@ class TrainConfig:
     """Adam's step."""
     stitch_rate: float = 5.0
     """Learning rate of the cross-stitch scalars over that of the rest."""
+    schedule: Literal["plateau", "cosine"] = "plateau"
+    """Learning rate: falls when validation stalls (the paper), or along half a cosine to 0."""
+    warmup_steps: int = 0
+    """Steps over which a cosine schedule rises from 0."""
     plateau_patience: int = 2
     """Epochs without a lower validation loss before the learning rate falls to a fifth."""
-    balance: Literal["none", "loss", "sampling"] = "none"
-    """Weigh classes equally in the loss, or draw them equally often."""
+    balance: Literal["none", "loss", "sampling", "couples"] = "none"
+    """Weigh classes equally in the loss, draw them equally often, or in couples of a person."""
+    label_smoothing: float = 0.0
+    """Targets are this far from 0 and 1, halved."""
+    weight_average: float = 0.0
+    """Decay a step of the moving average of the weights, which is what is kept; 0: none."""
+    frozen_stages: int = 0
+    """Lower stages of each pretrained branch whose weights stay; batch-norm statistics do not."""
+    teacher: str | None = None
+    """Checkpoint whose scores the network learns beside the labels (distillation)."""
+    teacher_share: float = 0.5
+    """Share of the loss that is the teacher's."""
     output: str | None = None
     """Run folder; none makes runs/MODEL-DATE-TIME."""
     resume: str | None = None
@@ -235,9 +261,15 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Refuse sizes and rates out of range."""
         check(self.epochs >= 1, f"--epochs {self.epochs}: expected 1 or more.")
+        check(self.epoch_samples >= 0, "train.epoch_samples: expected 0 (all) or more.")
         check(self.batch_size >= 2, f"--batch_size {self.batch_size}: expected 2 or more.")
         check(self.classes >= 2, f"--classes {self.classes}: expected 2 or more.")
         check(self.learning_rate > 0, "train.learning_rate: expected more than 0.")
+        check(0 <= self.label_smoothing < 1, "train.label_smoothing: expected 0 to below 1.")
+        check(0 <= self.weight_average < 1, "train.weight_average: expected 0 to below 1.")
+        check(0 <= self.frozen_stages <= 4, "train.frozen_stages: expected 0 to 4.")
+        check(0 <= self.teacher_share <= 1, "train.teacher_share: expected 0 to 1.")
+        check(self.warmup_steps >= 0, "train.warmup_steps: expected 0 or more.")
         check(self.l1 >= 0 and self.l2 >= 0, "--l1, --l2: expected 0 or more.")
         check(self.early_stopping >= 0, "--early_stopping: expected 0 (never) or more.")
         check_counts(self.seed, self.workers)

@@ -14,6 +14,7 @@ from mdcsd.config import FrameSelection
 from mdcsd.faces import FaceFinder, crop_square, cut_crop
 from mdcsd.masks import MaskReader
 from mdcsd.nouns import BoxXyxy, FaceCrop, Frame
+from mdcsd.pictures import IMAGE_SUFFIXES, read_image
 from mdcsd.tracks import Tracker
 from mdcsd.video import iter_frames
 
@@ -27,7 +28,7 @@ def iter_crops(
     scale: float,
     mask_path: Path | None = None,
 ) -> Iterator[tuple[Frame, list[FaceCrop]]]:
-    """Decode a video and cut the faces out of each selected frame.
+    """Decode a video, or a picture, and cut the faces out of each selected frame.
 
     Args:
         faces: "largest" for one face a frame, "all" for every one.
@@ -38,7 +39,9 @@ def iter_crops(
     """
     finder, tracker = _finder(), Tracker()
     mask = MaskReader(mask_path) if mask_path else None
-    for frame in iter_frames(path, selection):
+    is_picture = path.suffix.lower() in IMAGE_SUFFIXES
+    frames = [Frame(0, 0.0, read_image(path))] if is_picture else iter_frames(path, selection)
+    for frame in frames:
         crops = crop_faces(frame, video_id, finder, tracker, faces, size_px, scale)
         yield frame, [under_mask(crop, mask) for crop in crops] if mask else crops
 

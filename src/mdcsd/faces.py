@@ -28,6 +28,7 @@ _GRID = 48
 _OVERLAP = 0.3  # boxes that overlap more than this are one face
 _MESH_SCALE = 1.5  # side of the picture FaceMesh sees over the detector's box
 _RIGHT_EYE, _LEFT_EYE = 0, 1
+_MESH_RIGHT_EYE, _MESH_LEFT_EYE = 33, 263  # outer corners in FaceMesh's order
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -64,6 +65,27 @@ class FaceFinder:
                 box = cast(BoxXyxy, tuple(float(edge) for edge in corners))
                 found.append(DetectedFace(box, confidence, landmarks))
         return sorted(found, key=lambda face: -box_area(face.box_xyxy_px))
+
+    def landmarks_in_crop(self, rgb: RgbArray, crop_scale: float) -> Float32Array | None:
+        """Find the landmarks of a face in its own crop, too tight for the detector.
+
+        The eyes that are found first say how far the head is turned; a second look is upright.
+
+        Args:
+            rgb: uint8 (S, S, 3), RGB.
+            crop_scale: side of the crop over the detector's box.
+
+        Returns: float32 (468, 2), pixels of the crop; None if no face is seen.
+        """
+        side = rgb.shape[0]
+        centre, size = np.array([side / 2, side / 2]), np.array([side, side]) / crop_scale
+        eyes = np.array([[0.0, 0.0], [1.0, 0.0]])
+        for _ in range(2):
+            landmarks, presence = self._landmarks(rgb, centre, size, eyes)
+            if presence <= MIN_PRESENCE:
+                return None
+            eyes = landmarks[[_MESH_RIGHT_EYE, _MESH_LEFT_EYE]]
+        return landmarks
 
     def _detect(self, rgb: RgbArray) -> list[tuple[Any, Any, Any, float]]:
         """Boxes as (centre (2,), size (2,), key points (6, 2), confidence), pixels of `rgb`."""

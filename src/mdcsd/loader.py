@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from mdcsd.errors import DataError, RecordError
 from mdcsd.nouns import Batch, IntArray, Origin
 from mdcsd.preprocess import PreprocessSpec, to_tensor
-from mdcsd.records import FaceRecord, decode_record
+from mdcsd.records import FaceRecord, PixelArray, decode_record, read_person
 from mdcsd.shard_set import ShardSet
 from mdcsd.tfrecord import ShardReader
 
@@ -56,15 +56,23 @@ class FaceDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """Read, verify, decode and preprocess one sample."""
         record = self.record(index)
+        return self.sample(record, record.image, self.class_of(record))
+
+    def class_of(self, record: FaceRecord) -> int:
+        """The network's class of a record."""
+        return self._classes.of_name[record.class_name]
+
+    def sample(self, record: FaceRecord, image: PixelArray, label: int) -> Sample:
+        """Preprocess a picture that was made of a record."""
         try:
-            image = to_tensor(record.image, record.crop_scale, self._spec)
+            tensor = to_tensor(image, record.crop_scale, self._spec)
         except DataError as error:
             raise DataError(f"{self._shards.path}: {error}") from None
-        identity = record.source_ids[0] if record.source_ids else ""
         origin = Origin(
-            record.key, record.class_name, record.compression, identity, record.frames_sampled
-        )
-        return image, self._classes.of_name[record.class_name], origin
+            record.key, record.class_name, record.compression, record.identity,
+            record.frames_sampled,
+        )  # fmt: skip
+        return tensor, label, origin
 
     def record(self, index: int) -> FaceRecord:
         """Read, verify and decode one record."""
@@ -79,6 +87,10 @@ class FaceDataset(Dataset[Sample]):
         of_name, kinds = self._classes.of_name, self._shards.kind_of
         return np.array([of_name[kinds[number].class_name] for number in self._kept], np.int64)
 
+    def people(self) -> list[tuple[str, bool]]:
+        """Who is in each sample, and whether it has landmarks, without decoding pictures."""
+        return [read_person(self._read(int(number))) for number in self._kept]
+
     def _read(self, number: int) -> bytes:
         shard = int(np.searchsorted(self._ends, number, side="right"))
         return self._readers[shard].read(number - (int(self._ends[shard - 1]) if shard else 0))
@@ -89,20 +101,23 @@ def epoch_order(
     seed: int,
     epoch: int,
     labels: IntArray | None = None,
+    n_drawn: int = 0,
 ) -> IntArray:
     """Draw the order of one training epoch.
 
     Args:
+        n_drawn: how many to draw; 0 draws `n_samples`.
         labels: class index of each sample to draw every class equally often (the rarer ones
             repeatedly, the commoner ones in part); None takes every sample once.
 
-    Returns: `n_samples` indices.
+    Returns: indices; more than there are repeat.
     """
     rng = np.random.default_rng([seed, epoch])
+    n_drawn = n_drawn or n_samples
     if labels is None:
-        return rng.permutation(n_samples)
+        return np.resize(rng.permutation(n_samples), n_drawn)
     classes = np.unique(labels)
-    shares = np.array_split(np.arange(n_samples), len(classes))
+    shares = np.array_split(np.arange(n_drawn), len(classes))
     drawn = [
         np.resize(rng.permutation(np.flatnonzero(labels == each)), len(share))
         for each, share in zip(classes, shares, strict=True)

@@ -267,6 +267,22 @@ def load_imagenet(network: Network, config: NetworkConfig) -> None:
             network.frequency.load_imagenet(path)
 
 
+def freeze_stages(network: Network, n_stages: int, config: NetworkConfig) -> None:
+    """Keep the weights of the lowest stages of the branches that started from ImageNet.
+
+    Their batch-norm statistics still follow the data, as a frequency picture needs.
+    """
+    branches = {
+        "rgb": config.pretrained != "none",
+        "frequency": config.pretrained == "both",
+        "backbone": config.pretrained != "none",
+    }
+    for name, is_pretrained in branches.items():
+        backbone = getattr(network, name, None)
+        if is_pretrained and isinstance(backbone, StagedBackbone):
+            backbone.stages[:n_stages].requires_grad_(False)
+
+
 def to_score(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
     """Turn logits (B, 1) or (B, K) into scores (B,), 0..1, higher is more fake.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,11 @@ def parameter_groups(
         for parameter in module.parameters()
     ]
     chosen = {id(parameter) for parameter in stitches}
-    rest = [parameter for parameter in network.parameters() if id(parameter) not in chosen]
+    rest = [
+        parameter
+        for parameter in network.parameters()
+        if id(parameter) not in chosen and parameter.requires_grad
+    ]
     groups = [{"params": rest, "lr": learning_rate, "rate": 1.0}]
     if stitches:
         lr = learning_rate * stitch_rate
@@ -54,6 +59,17 @@ def plateau_learning_rate(losses: Sequence[float], start: float, patience: int) 
         if waited >= patience:
             rate, waited = max(rate * _PLATEAU_FACTOR, min(_MIN_LEARNING_RATE, start)), 0
     return rate
+
+
+def cosine_learning_rate(step: int, n_steps: int, start: float, warmup_steps: int) -> float:
+    """Learning rate of a step, counted from 0: a straight rise, then half a cosine to 0.
+
+    Source: Loshchilov & Hutter, SGDR, ICLR 2017, without restarts.
+    """
+    if step < warmup_steps:
+        return start * (step + 1) / warmup_steps
+    done = (step - warmup_steps) / max(n_steps - warmup_steps, 1)
+    return start * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
 
 
 def best_epoch(losses: Sequence[float]) -> int:

@@ -35,7 +35,7 @@ from mdcsd.config import ProcessFramesConfig
 from mdcsd.errors import DataError, InputError, MediaError
 from mdcsd.face_crops import iter_crops
 from mdcsd.nouns import FaceCrop, Progress, VideoEntry
-from mdcsd.pictures import encode_png
+from mdcsd.pictures import IMAGE_SUFFIXES, encode_png
 from mdcsd.video import VIDEO_SUFFIXES, find_media
 
 _ROW_COLUMNS = (
@@ -150,7 +150,7 @@ def _plan(config: ProcessFramesConfig) -> list[_Job]:
             _Job(video_name(entry), entry.path, output, config, entry.mask_path)
             for entry in _videos_of(config)
         ]
-    paths = find_media(root, VIDEO_SUFFIXES)
+    paths = _find_videos(root)
     jobs = [_Job(path.relative_to(base).as_posix(), path, output, config) for path in paths]
     stems = Counter(Path(job.video).with_suffix("") for job in jobs)
     for stem, count in stems.items():
@@ -160,6 +160,13 @@ def _plan(config: ProcessFramesConfig) -> list[_Job]:
                 "same crop names. Rename all but one."
             )
     return jobs
+
+
+def _find_videos(root: Path) -> list[Path]:
+    """The videos below a folder, or its pictures if there is no video in it."""
+    found = find_media(root, VIDEO_SUFFIXES | IMAGE_SUFFIXES)
+    videos = [path for path in found if path.suffix.lower() in VIDEO_SUFFIXES]
+    return videos or found
 
 
 def _is_catalogue(config: ProcessFramesConfig) -> bool:

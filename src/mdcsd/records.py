@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mdcsd.config import Representation
 from mdcsd.errors import RecordError
-from mdcsd.nouns import BoxXyxy, FrameKey
+from mdcsd.nouns import BoxXyxy, FloatImage, FrameKey
 from mdcsd.pictures import decode_png, encode_png
 from mdcsd.tfrecord import FeatureValue, decode_example, encode_example
 
@@ -30,6 +30,8 @@ class FaceRecord:
 
     `image` uint8 (H, W, C) for `raw`, C 1 (luma) or 3 (RGB); float32 (H, W, C) coefficients
     for the DCT representations. `label` 0 is real. `box_xyxy_px` None: not known.
+    `landmarks_xy` float32 (468, 2), FaceMesh order, in units of the crop's side (0, 0 is its
+    upper left corner); None where nobody looked, or no face was found.
     `frames_sampled` counts the frames of its video that were looked at, with and without a
     face; 0: not known.
     """
@@ -46,6 +48,12 @@ class FaceRecord:
     confidence: float = 1.0
     crop_scale: float = 1.0
     frames_sampled: int = 0
+    landmarks_xy: FloatImage | None = None
+
+    @property
+    def identity(self) -> str:
+        """The person or original video whose picture it is; empty where it is not known."""
+        return self.source_ids[0] if self.source_ids else ""
 
 
 class Kind(NamedTuple):
@@ -95,6 +103,8 @@ def encode_record(record: FaceRecord) -> bytes:
     }
     if record.box_xyxy_px is not None:
         features["box"] = np.array(record.box_xyxy_px, np.float32)
+    if record.landmarks_xy is not None:
+        features["landmarks"] = record.landmarks_xy.ravel()
     return encode_example(features)
 
 
@@ -154,6 +164,13 @@ def read_kind(content: bytes, facts: FloatListFacts) -> Kind:
     return Kind(name, name)
 
 
+def read_person(content: bytes) -> tuple[str, bool]:
+    """Read who is in a record, empty where it says nobody, and whether it has landmarks."""
+    features = decode_example(content)
+    people = features.get("source_ids", ())
+    return (cast(bytes, people[0]).decode() if len(people) else ""), "landmarks" in features
+
+
 def _old_class(label: int, facts: FloatListFacts) -> str:
     """Class of a float_list record, by number where nothing names it."""
     return facts.class_names[label] if label < len(facts.class_names) else str(label)
@@ -181,7 +198,7 @@ def _our_record(features: dict[str, Any], shape: tuple[int, ...], label: int) ->
         int(features["track_id"][0]),
         int(features["frame_index"][0]),
     )
-    box = features.get("box")
+    box, landmarks = features.get("box"), features.get("landmarks")
     return FaceRecord(
         image=image,
         representation=representation,
@@ -195,6 +212,7 @@ def _our_record(features: dict[str, Any], shape: tuple[int, ...], label: int) ->
         confidence=float(features["confidence"][0]),
         crop_scale=round(float(features["crop_scale"][0]), 6),
         frames_sampled=int(features.get("frames_sampled", (0,))[0]),
+        landmarks_xy=None if landmarks is None else np.reshape(landmarks, (-1, 2)),
     )
 
 

@@ -34,7 +34,7 @@ from mdcsd.settings import Settings
 _RESUMABLE = frozenset(
     f"train.{name}"
     for name in ("epochs", "early_stopping", "device", "workers", "train_dataset", "val_dataset",
-                 "resume")
+                 "also", "resume")
 )  # fmt: skip
 
 
@@ -55,12 +55,16 @@ class EpochRow:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Where a run stands after its last whole epoch; `data` are its data sets' fingerprints."""
+    """Where a run stands after its last whole epoch; `data` are its data sets' fingerprints.
+
+    `average` is the moving average of the weights, empty where none is kept.
+    """
 
     rows: tuple[EpochRow, ...]
     data: tuple[str, ...]
     network: Tensors
     optimizer: dict[int, Tensors]
+    average: Tensors
 
 
 class RunFolder:
@@ -114,6 +118,7 @@ class RunFolder:
     def save_state(self, state: TrainingState) -> None:
         """Write what --resume needs, whole or not at all."""
         tensors = {f"network.{name}": tensor for name, tensor in state.network.items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in state.average.items()}
         for index, parts in state.optimizer.items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in parts.items()}
         save_tensors(
@@ -127,15 +132,18 @@ class RunFolder:
         tensors, header = load_tensors(self._state)
         optimizer: dict[int, Tensors] = {}
         network: Tensors = {}
+        average: Tensors = {}
         for name, tensor in tensors.items():
             kind, rest = name.split(".", 1)
             if kind == "network":
                 network[rest] = tensor
+            elif kind == "average":
+                average[rest] = tensor
             else:
                 index, part = rest.split(".", 1)
                 optimizer.setdefault(int(index), {})[part] = tensor
         rows = tuple(EpochRow(**row) for row in header["rows"])
-        return TrainingState(rows, tuple(header["data"]), network, optimizer)
+        return TrainingState(rows, tuple(header["data"]), network, optimizer, average)
 
     def write_log(self, rows: tuple[EpochRow, ...]) -> None:
         """Write log.csv, and the newest row for TensorBoard."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -97,6 +97,49 @@ def open_shards(path: Path) -> ShardSet:
     if not path.exists():
         raise DataError(f"{path}: no such data set. Expected a *_tf folder or a .tfrecords file.")
     return _from_scan(path)
+
+
+def join_shards(sets: Sequence[ShardSet]) -> ShardSet:
+    """Make one data set of several, read one behind the other.
+
+    The first says which classes there are; a set of real faces alone fits any.
+
+    Raises: DataError if they hold unlike things, or a class that the first does not have.
+    """
+    first = sets[0]
+    for other in sets[1:]:
+        _check_joins(first, other)
+    kinds = tuple(dict.fromkeys(kind for each in sets for kind in each.kind_of))
+    number_of = {kind: number for number, kind in enumerate(kinds)}
+    tally = Counter(kind.class_name for each in sets for kind in each.kind_of)
+    shapes = {each.shape for each in sets}
+    return replace(
+        first,
+        name=" + ".join(each.name for each in sets),
+        shards=tuple(shard for each in sets for shard in each.shards),
+        counts=tuple(tally[name] for name in first.class_names),
+        shape=first.shape if len(shapes) == 1 else None,
+        fingerprint=_digest(each.fingerprint for each in sets),
+        unjudged=tuple(video for each in sets for video in each.unjudged),
+        kinds=kinds,
+        kind_numbers=tuple(number_of[kind] for each in sets for kind in each.kind_of),
+    )
+
+
+def _check_joins(first: ShardSet, other: ShardSet) -> None:
+    for what in ("representation", "channels", "crop_scale"):
+        here, there = getattr(first, what), getattr(other, what)
+        if here != there:
+            raise DataError(
+                f"{other.path}: {what} {there}, {first.path} has {here}. Prepare both with the "
+                "same flags."
+            )
+    unknown = {kind.class_name for kind in other.kind_of} - set(first.class_names)
+    if unknown:
+        raise DataError(
+            f"{other.path}: class {', '.join(sorted(unknown))} is not among those of "
+            f"{first.path} ({', '.join(first.class_names)}). Name the classes alike."
+        )
 
 
 def keep_manipulations(shards: ShardSet, wanted: tuple[str, ...]) -> ShardSet:

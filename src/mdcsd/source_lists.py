@@ -135,7 +135,11 @@ def read_dfdcp(path: Path) -> list[Listed]:
 
 
 def read_dfdc_faces(path: Path) -> list[Listed]:
-    """Read an identity-disjoint list of the "deepfake-faces" crops, one crop a DFDC video."""
+    """Read an identity-disjoint list of the "deepfake-faces" crops, one crop a DFDC video.
+
+    The list has no test rows: its val identities of even number stay val (the epoch, the
+    temperature and the thresholds are chosen on them), those of odd number become test.
+    """
     columns = ("videoname", "label", "identity_cluster", "split")
     rows = []
     for row in _read_table(path, columns):
@@ -144,7 +148,9 @@ def read_dfdc_faces(path: Path) -> list[Listed]:
             raise DataError(f"{path}: {stem}: label {row['label']}, split {row['split']}.")
         manipulation = ORIGINAL if row["label"] == "real" else FAKE
         people = (f"identity-{row['identity_cluster']}",)
-        rows.append(Listed(f"faces_224/{stem}.jpg", manipulation, stem, row["split"], people))
+        odd = row["identity_cluster"][-1:] in tuple("13579")
+        split = "test" if row["split"] == "val" and odd else row["split"]
+        rows.append(Listed(f"faces_224/{stem}.jpg", manipulation, stem, split, people))
     return rows
 
 

@@ -19,14 +19,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from threading import local
 from typing import Any
 
 from mdcsd import storage
 from mdcsd.config import PrepareDatasetConfig
 from mdcsd.crops import REAL_CLASS_NAMES
 from mdcsd.errors import DataError, MediaError
+from mdcsd.faces import FaceFinder
 from mdcsd.judging_nouns import UnjudgedVideo
-from mdcsd.nouns import CropEntry, FrameKey
+from mdcsd.nouns import CropEntry, FloatImage, FrameKey, RgbArray
 from mdcsd.pictures import read_image
 from mdcsd.records import FORMAT_VERSION, FaceRecord, Kind, encode_float_list, encode_record
 from mdcsd.representation import represent, to_luma
@@ -209,6 +211,7 @@ class SplitWriter:
             return None, str(error)
         pixels = rgb if self.config.color else to_luma(rgb)
         image = represent(pixels, self.config.representation)
+        scale = entry.crop_scale or self.config.crop_scale
         record = FaceRecord(
             image=image,
             representation=self.config.representation,
@@ -220,11 +223,18 @@ class SplitWriter:
             time_s=entry.time_s,
             box_xyxy_px=entry.box_xyxy_px,
             confidence=entry.confidence,
-            crop_scale=entry.crop_scale or self.config.crop_scale,
+            crop_scale=scale,
             frames_sampled=entry.frames_sampled,
+            landmarks_xy=self._landmarks(rgb, scale) if entry.label == 0 else None,
         )
         encode = encode_float_list if self.config.float_list else encode_record
         return encode(record), image.shape
+
+    def _landmarks(self, rgb: RgbArray, crop_scale: float) -> FloatImage | None:
+        if not self.config.landmarks or rgb.shape[0] != rgb.shape[1]:
+            return None
+        found = _finder_of_thread().landmarks_in_crop(rgb, crop_scale)
+        return None if found is None else found / rgb.shape[0]
 
     def _check_shapes(self, entry: CropEntry, shapes: set[tuple[int, ...]]) -> None:
         """Coefficients of unlike sizes or of oblong pictures cannot share a network."""
@@ -288,6 +298,17 @@ class SplitWriter:
             self.split, self.folder, index["counts"], index["n_videos"], len(index["shards"]),
             resumed, tuple(index["failed"]),
         )  # fmt: skip
+
+
+_threads = local()
+
+
+def _finder_of_thread() -> FaceFinder:
+    """This thread's models, loaded at its first face: an interpreter serves one at a time."""
+    if not hasattr(_threads, "finder"):
+        _threads.finder = FaceFinder()
+    finder: FaceFinder = _threads.finder
+    return finder
 
 
 def _unreadable(entry: CropEntry) -> UnjudgedVideo:

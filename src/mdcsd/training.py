@@ -21,28 +21,38 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
-from mdcsd import distributed
+from mdcsd import distributed, learner
 from mdcsd.calibration import fit_calibration
-from mdcsd.checkpoint import Checkpoint, load_state, save_checkpoint
+from mdcsd.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mdcsd.config import TrainConfig
 from mdcsd.distributed import Rank
 from mdcsd.errors import DataError, SettingError
-from mdcsd.frequency import log_dct_bands
-from mdcsd.inference import Measured, autocast, choose_device, measure, sample_losses, to_device
-from mdcsd.loader import FaceDataset, cut_batches, cut_training_batches, epoch_order, iter_batches
+from mdcsd.inference import Measured, autocast, choose_device, measure, to_device
+from mdcsd.learner import Learner
+from mdcsd.loader import FaceDataset, cut_batches, cut_training_batches, iter_batches
 from mdcsd.metrics import accuracy, auc, equal_error_rate
-from mdcsd.network import Cnn, Network, build_network, load_imagenet
-from mdcsd.optim import best_epoch, parameter_groups, plateau_learning_rate, stops_early
-from mdcsd.preprocess import PreprocessSpec
+from mdcsd.network import Network
+from mdcsd.optim import best_epoch, cosine_learning_rate, plateau_learning_rate, stops_early
 from mdcsd.runs import EpochRow, RunFolder, TrainingState, environment, new_run_path
 from mdcsd.settings import Settings
+from mdcsd.spectrum_fit import fit_real_log_dct_mean
+from mdcsd.training_faces import EpochDraw, TrainingFaces
+from mdcsd.training_loss import (
+    Teacher,
+    class_weights,
+    distilled_losses,
+    regularisation,
+    smoothed_losses,
+)
 from mdcsd.training_setup import TrainJob, setup
 
-_FIT_SAMPLES = 4096  # images the normalisation of the transform is fitted on, at most
-_FIT_DRAW = 2**31  # stands where an epoch's number would, so that no epoch repeats this draw
-_REAL_SAMPLES = 1000  # real faces the mean spectrum is taken of, at most
+_TOLD = (
+    "epochs", "epoch_samples", "batch_size", "learning_rate", "stitch_rate", "schedule",
+    "warmup_steps", "balance", "label_smoothing", "weight_average", "frozen_stages",
+    "teacher_share",
+)  # fmt: skip
+"""Settings of training that the checkpoint repeats; the run's settings.json has them all."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +75,6 @@ class TrainResult:
     stopped_early: bool
 
 
-@dataclass(frozen=True)
-class Learner:
-    """What learning changes: the network, its wrapper over processes, Adam, the history."""
-
-    network: Network
-    parallel: nn.Module
-    optimizer: torch.optim.Optimizer
-    rows: list[EpochRow]
-
-
 def train(settings: Settings, hooks: Hooks | None = None) -> TrainResult:
     """Train a network; under torchrun, with all its processes.
 
@@ -95,31 +95,36 @@ def train(settings: Settings, hooks: Hooks | None = None) -> TrainResult:
 def fit(job: TrainJob, rank: Rank, folder: RunFolder, hooks: Hooks) -> TrainResult:
     """Train epoch by epoch until the last, or until validation stops getting better."""
     config = job.config
-    data = FaceDataset(job.train_set, job.spec, job.classes)
+    plain = FaceDataset(job.train_set, job.spec, job.classes)
+    data = TrainingFaces(
+        job.train_set, job.spec, job.classes, job.settings.augment, job.settings.blend, config.seed
+    )
     val_data = FaceDataset(job.val_set, job.spec, job.classes)
-    labels = data.labels() if config.balance == "sampling" else None
-    _check_processes(config, len(data), rank)
-    learner = _start(job, rank, data, _resumed_state(job, folder) if config.resume else None)
+    draw = EpochDraw(data, config, job.settings.blend.share)
+    _check_processes(config, draw.n_drawn, rank)
+    learning = learner.start(
+        job, rank, plain, _resumed_state(job, folder) if config.resume else None
+    )
     if rank.is_main:
         if not config.resume:
             folder.begin(job.settings)
         hooks.on_begin(folder, job)
-    rows = learner.rows
-    real_mean = fit_real_log_dct_mean(data, config, job.spec) if rank.is_main else None
+    rows = learning.rows
+    teacher = Teacher(Path(config.teacher), job, rank) if config.teacher else None
+    real_mean = fit_real_log_dct_mean(plain, config, job.spec) if rank.is_main else None
     while len(rows) < config.epochs and not _stops(rows, config):
         began = time.monotonic()
-        epoch = len(rows)
+        epoch = data.epoch = len(rows)
         _seed_epoch(config.seed, epoch, rank)
-        rate = _set_learning_rate(learner.optimizer, rows, config)
-        order = epoch_order(len(data), config.seed, epoch, labels).tolist()
-        batches = cut_training_batches(order, config.batch_size, rank.count)
-        loss = train_one_epoch(job, rank, learner, data, batches, hooks)
-        distributed.share_buffers(learner.network, rank)
-        measured = validate(learner.network, val_data, config, rank)
-        rows.append(_row(epoch + 1, rate, loss, measured, time.monotonic() - began, len(data)))
+        batches = cut_training_batches(draw(epoch).tolist(), config.batch_size, rank.count)
+        loss = train_one_epoch(job, rank, learning, data, batches, teacher, hooks)
+        distributed.share_buffers(learning.kept, rank)
+        measured = validate(learning.kept, val_data, config, rank)
+        rate = learning.optimizer.param_groups[0]["lr"]
+        rows.append(_row(epoch + 1, rate, loss, measured, time.monotonic() - began, draw.n_drawn))
         is_best = best_epoch([row.val_loss for row in rows]) == epoch
         if rank.is_main:
-            _keep(job, folder, learner, measured, real_mean, is_best)
+            _keep(job, folder, learning, measured, real_mean, is_best)
             hooks.on_epoch(rows[-1], is_best)
     folder.close()
     distributed.wait_for_all(rank)
@@ -129,35 +134,40 @@ def fit(job: TrainJob, rank: Rank, folder: RunFolder, hooks: Hooks) -> TrainResu
 def train_one_epoch(
     job: TrainJob,
     rank: Rank,
-    learner: Learner,
-    data: FaceDataset,
+    learning: Learner,
+    data: TrainingFaces,
     batches: list[list[list[int]]],
+    teacher: Teacher | None,
     hooks: Hooks,
 ) -> float:
-    """Take one step a batch; return the mean cross-entropy over all samples and processes."""
-    network, optimizer = learner.parallel, learner.optimizer
-    network.train()
-    weights = _class_weights(job).to(rank.device)
+    """Take one step a batch; return the mean loss over all samples and processes."""
+    optimizer, config, n_done = learning.optimizer, job.config, len(learning.rows)
+    learning.network.train()
+    weights = class_weights(job).to(rank.device)
     losses: list[tuple[float, int]] = []
-    for step, batch in enumerate(iter_batches(data, batches, rank.index, job.config.workers), 1):
+    for step, batch in enumerate(iter_batches(data, batches, rank.index, config.workers), 1):
         image, label = to_device(batch, rank.device)
+        _set_learning_rate(optimizer, learning.rows, config, step - 1, len(batches))
         optimizer.zero_grad(set_to_none=True)
         with autocast(rank.device):
-            logits = network(image)
-        each = sample_losses(logits, label)
+            logits = learning.parallel(image)
+        each = smoothed_losses(logits, label, config.label_smoothing)
+        if teacher:
+            each = distilled_losses(each, logits, teacher.score(image), config.teacher_share)
         # Gradients are averaged over processes: dividing by the samples of all of them and
         # multiplying by their number gives the mean over the whole batch.
         loss = (each * weights[label]).sum() / batch.global_size * rank.count
-        (loss + regularisation(learner.network, job)).backward()  # type: ignore[no-untyped-call]
+        (loss + regularisation(learning.network, job)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        learning.follow(n_done * len(batches) + step, config.weight_average)
         losses.append((float(each.detach().sum()), len(label)))
         if not math.isfinite(losses[-1][0]):
             raise DataError(
-                f"training diverged: the loss is {losses[-1][0]} at epoch {len(learner.rows) + 1}, "
-                f"step {step}. Lower train.learning_rate (now {job.config.learning_rate:g})."
+                f"training diverged: the loss is {losses[-1][0]} at epoch {n_done + 1}, step "
+                f"{step}. Lower train.learning_rate (now {config.learning_rate:g})."
             )
         if rank.is_main:
-            hooks.on_step(len(learner.rows) + 1, step, len(batches))
+            hooks.on_step(n_done + 1, step, len(batches))
     everyone = distributed.gather(losses, rank)
     return sum(loss for loss, _ in everyone) / sum(size for _, size in everyone)
 
@@ -166,57 +176,6 @@ def validate(network: Network, data: FaceDataset, config: TrainConfig, rank: Ran
     """Measure a network on a data set: every sample once, over all processes."""
     batches = cut_batches(range(len(data)), config.batch_size, rank.count)
     return measure(network, iter_batches(data, batches, rank.index, config.workers), rank)
-
-
-def fit_standardise(network: Network, data: FaceDataset, config: TrainConfig, rank: Rank) -> int:
-    """Fit mean and variance of each channel of the transform on training images.
-
-    Returns: how many images were used, 0 if this network standardises nothing.
-    """
-    if network.standardise is None:
-        return 0
-    order = epoch_order(len(data), config.seed, _FIT_DRAW)[:_FIT_SAMPLES].tolist()
-    total = squares = torch.zeros(1, dtype=torch.float64)
-    n_values = 0
-    for batch in iter_batches(data, cut_batches(order, config.batch_size, 1), 0, config.workers):
-        with torch.no_grad():
-            values = network.unscaled(to_device(batch, rank.device)[0]).double().cpu()
-        total = total + values.sum((0, 2, 3))
-        squares = squares + values.square().sum((0, 2, 3))
-        n_values += values.shape[0] * values.shape[2] * values.shape[3]
-    mean = total / n_values
-    network.standardise.set(mean, squares / n_values - mean.square())
-    return len(order)
-
-
-def fit_real_log_dct_mean(
-    data: FaceDataset, config: TrainConfig, spec: PreprocessSpec
-) -> torch.Tensor:
-    """Average the log-scaled DCT of real training faces, what a suspect's is compared with.
-
-    Of at most 1000 faces, chosen by the seed alone: a resumed run finds the same ones.
-
-    Returns: float32 (C, 64, 64), see `frequency.log_dct_bands`.
-    """
-    order = epoch_order(len(data), config.seed, _FIT_DRAW).tolist()
-    total, n_left = torch.zeros(1, dtype=torch.float64), _REAL_SAMPLES
-    for batch in iter_batches(data, cut_batches(order, config.batch_size, 1), 0, config.workers):
-        real = batch.image[batch.label == 0][:n_left]
-        total = total + log_dct_bands(real, spec.representation).double().sum(0)
-        n_left -= len(real)
-        if not n_left:
-            break
-    return (total / (_REAL_SAMPLES - n_left)).float()
-
-
-def regularisation(network: Network, job: TrainJob) -> torch.Tensor:
-    """l1 x mean |w| + l2 x mean w^2, summed over kernels: all of cnn's, others' head's."""
-    modules = [network] if isinstance(network, Cnn) else network.head_modules()
-    kernels = [weight for each in modules for weight in each.parameters() if weight.ndim > 1]
-    total = torch.zeros((), device=kernels[0].device)
-    for kernel in kernels:
-        total = total + job.l1 * kernel.abs().mean() + job.l2 * kernel.square().mean()
-    return total
 
 
 def _check_processes(config: TrainConfig, n_samples: int, rank: Rank) -> None:
@@ -240,52 +199,35 @@ def _resumed_state(job: TrainJob, folder: RunFolder) -> TrainingState | None:
     return state
 
 
-def _start(job: TrainJob, rank: Rank, data: FaceDataset, state: TrainingState | None) -> Learner:
-    """Build network and optimizer, anew or as an interrupted run left them."""
-    torch.manual_seed(job.config.seed)
-    network = build_network(job.network, job.spec, len(job.classes.names))
-    if state is None:
-        load_imagenet(network, job.network)
-    network.to(rank.device)
-    network.to(memory_format=torch.channels_last)
-    if state:
-        load_state(network, state.network)
-    elif rank.is_main:
-        fit_standardise(network, data, job.config, rank)
-    parallel = distributed.parallel(network, rank)
-    groups = parameter_groups(network, job.config.learning_rate, job.config.stitch_rate)
-    optimizer = torch.optim.Adam(groups)
-    if state:
-        saved = {"state": state.optimizer, "param_groups": optimizer.state_dict()["param_groups"]}
-        optimizer.load_state_dict(saved)
-    return Learner(network, parallel, optimizer, list(state.rows) if state else [])
-
-
 def _seed_epoch(seed: int, epoch: int, rank: Rank) -> None:
     sequence = np.random.SeedSequence([seed, epoch, rank.index])
     torch.manual_seed(int(sequence.generate_state(1)[0]))
 
 
 def _set_learning_rate(
-    optimizer: torch.optim.Optimizer, rows: list[EpochRow], config: TrainConfig
-) -> float:
-    losses = [row.val_loss for row in rows]
-    rate = plateau_learning_rate(losses, config.learning_rate, config.plateau_patience)
+    optimizer: torch.optim.Optimizer,
+    rows: list[EpochRow],
+    config: TrainConfig,
+    step: int,
+    n_steps: int,
+) -> None:
+    """Set what step `step` of an epoch of `n_steps` moves by."""
+    if config.schedule == "cosine":
+        rate = cosine_learning_rate(
+            len(rows) * n_steps + step,
+            config.epochs * n_steps,
+            config.learning_rate,
+            config.warmup_steps,
+        )
+    else:
+        losses = [row.val_loss for row in rows]
+        rate = plateau_learning_rate(losses, config.learning_rate, config.plateau_patience)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["rate"]
-    return rate
 
 
 def _stops(rows: list[EpochRow], config: TrainConfig) -> bool:
     return bool(rows) and stops_early([row.val_loss for row in rows], config.early_stopping)
-
-
-def _class_weights(job: TrainJob) -> torch.Tensor:
-    counts = torch.tensor(job.class_counts, dtype=torch.float32)
-    if job.config.balance != "loss":
-        return torch.ones_like(counts)
-    present = counts > 0
-    return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)
 
 
 def _row(
@@ -308,40 +250,43 @@ def _row(
 def _keep(
     job: TrainJob,
     folder: RunFolder,
-    learner: Learner,
+    learning: Learner,
     measured: Measured,
     real_mean: torch.Tensor | None,
     is_best: bool,
 ) -> None:
     """Write the epoch: best first, the state last, so that a cut anywhere loses no epoch."""
-    rows = tuple(learner.rows)
-    checkpoint = _checkpoint(job, learner.network, rows[-1], measured)
+    checkpoint = _checkpoint(job, learning, measured)
     checkpoint = replace(checkpoint, real_log_dct_mean=real_mean)
     if is_best:
         save_checkpoint(checkpoint, folder.best)
     save_checkpoint(checkpoint, folder.last)
-    folder.write_log(rows)
-    adam = {i: dict(parts) for i, parts in learner.optimizer.state_dict()["state"].items()}
-    folder.save_state(TrainingState(rows, job.data, checkpoint.state_dict, adam))
+    folder.write_log(tuple(learning.rows))
+    folder.save_state(learning.state(job.data))
 
 
-def _checkpoint(job: TrainJob, network: Network, row: EpochRow, measured: Measured) -> Checkpoint:
+def _checkpoint(job: TrainJob, learning: Learner, measured: Measured) -> Checkpoint:
+    start_from = job.config.start_from
     return Checkpoint(
         network=job.network,
         preprocess=job.spec,
         class_names=job.classes.names,
         calibration=fit_calibration(measured, job.val_set.name),
-        state_dict={
-            name: tensor.detach().cpu().contiguous()
-            for name, tensor in network.state_dict().items()
-        },
+        state_dict=learner.on_cpu(learning.kept),
         provenance={
             **environment(),
             "train_dataset": job.train_set.name,
             "val_dataset": job.val_set.name,
             "train_counts": dict(zip(job.classes.names, job.class_counts, strict=True)),
             "seed": job.config.seed,
-            "epoch": asdict(row),
+            "epoch": asdict(learning.rows[-1]),
+            "hours": round(sum(row.seconds for row in learning.rows) / 3600, 3),
             "pretrained_sha256": job.pretrained_sha256,
+            "started_from": load_checkpoint(Path(start_from)).checkpoint_id if start_from else None,
+            "settings": {
+                "augment": asdict(job.settings.augment),
+                "blend": asdict(job.settings.blend),
+                "train": {name: getattr(job.config, name) for name in _TOLD},
+            },
         },
     )

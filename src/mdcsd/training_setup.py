@@ -14,7 +14,7 @@ from mdcsd.loader import Classes
 from mdcsd.network import build_network
 from mdcsd.preprocess import PreprocessSpec
 from mdcsd.settings import Settings
-from mdcsd.shard_set import ShardSet, keep_manipulations, open_shards
+from mdcsd.shard_set import ShardSet, join_shards, keep_manipulations, open_shards
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,22 @@ def setup(settings: Settings) -> TrainJob:
     for name in ("train_dataset", "val_dataset"):
         if not getattr(config, name):
             raise InputError(f"no {name.upper()} given. Pass a *_tf folder or a .tfrecords file.")
+    train_set = join_shards([open_shards(Path(p)) for p in (config.train_dataset, *config.also)])
     train_set, val_set = (
-        keep_manipulations(open_shards(Path(path)), config.manipulations)
-        for path in (config.train_dataset, config.val_dataset)
+        keep_manipulations(shards, config.manipulations)
+        for shards in (train_set, open_shards(Path(config.val_dataset)))
     )
-    classes = choose_classes(train_set, config.binary)
+    blends = settings.blend.share > 0
+    classes = choose_classes(train_set, config.binary or blends)
+    if blends and len(classes.names) == 1:
+        classes = _real_and_blends(train_set, val_set)
     if len(classes.names) > config.classes:
         raise DataError(
             f"{train_set.path}: {len(classes.names)} classes ({', '.join(classes.names)}), more "
             f"than --classes {config.classes}. Give --classes {len(classes.names)}, or --set "
             "train.binary=true to merge the manipulations."
         )
-    counts = count_classes(train_set, classes)
+    counts = count_classes(train_set, classes, blends)
     count_classes(val_set, classes)
     spec = _choose_spec(train_set, config, "train.image_size" in given)
     on_cnn = settings.network.name == "cnn"
@@ -74,6 +78,11 @@ def setup(settings: Settings) -> TrainJob:
         pretrained_sha256=_sha256_if_given(settings.network.pretrained_file),
     )
     _check_alike(train_set, val_set)
+    if (blends or settings.augment.enabled) and (spec.representation, spec.channels) != ("raw", 3):
+        raise DataError(
+            f"{train_set.path}: augmentation and blends need colour pixels. Prepare the data set "
+            "with --raw --color, and train without --grayscale."
+        )
     with torch.device("meta"):
         build_network(job.network, spec, len(classes.names))  # refuses pairs that do not fit
     return job
@@ -87,8 +96,17 @@ def choose_classes(shards: ShardSet, binary: bool) -> Classes:
     return Classes(names, {name: i for i, name in enumerate(names)})
 
 
-def count_classes(shards: ShardSet, classes: Classes) -> tuple[int, ...]:
+def _real_and_blends(train_set: ShardSet, val_set: ShardSet) -> Classes:
+    """The classes of a network that learns from real faces and their self-blends alone."""
+    real = train_set.class_names[0]
+    return Classes((real, "manipulated"), {real: 0} | dict.fromkeys(val_set.class_names[1:], 1))
+
+
+def count_classes(shards: ShardSet, classes: Classes, makes_fakes: bool = False) -> tuple[int, ...]:
     """Count a data set's samples by the network's classes.
+
+    Args:
+        makes_fakes: manipulated faces will be made of the real ones: there may be none.
 
     Raises: DataError if a class is unknown, or real or manipulated faces are missing.
     """
@@ -100,7 +118,7 @@ def count_classes(shards: ShardSet, classes: Classes) -> tuple[int, ...]:
                 f"({', '.join(classes.names)}). Prepare both data sets from the same class folders."
             )
         counts[classes.of_name.get(name, 0)] += count
-    if not counts[0] or not sum(counts[1:]):
+    if not counts[0] or not (sum(counts[1:]) or makes_fakes):
         there = ", ".join(
             f"{n} {c}" for n, c in zip(shards.class_names, shards.counts, strict=True)
         )

@@ -12,7 +12,7 @@ from mdcsd.cli.options import Assignments, Recipe, Seed, print_table, progress_b
 _NAMES = {
     name: f"prepare_dataset.{name}"
     for name in ("directory", "raw", "log", "color", "float_list", "output", "crop_scale",
-                 "catalogue", "seed", "workers")
+                 "catalogue", "landmarks", "seed", "workers")
 }  # fmt: skip
 
 
@@ -40,6 +40,9 @@ def prepare_dataset(
         str | None,
         typer.Option("--catalogue", help="Only the videos of this catalogue.csv, its splits."),
     ] = None,
+    landmarks: Annotated[
+        bool, typer.Option("--landmarks", help="Keep the face mesh of real crops, for blends.")
+    ] = False,
     seed: Seed = None,
     workers: Annotated[
         int | None, typer.Option("--workers", help="Threads.", show_default="one a core")

@@ -1,0 +1,171 @@
+"""What training sees: which samples an epoch draws, blended and degraded on the way.
+
+Every sample's random numbers come from (seed, epoch, record), so that neither the number of
+loader processes nor an interruption changes them, and so that a blend and the real face it was
+made of, which stand side by side in a batch, are resampled, compressed and shifted alike.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import cast
+
+import numpy as np
+
+from mdcsd.augment import degrade
+from mdcsd.augment_config import AugmentConfig, BlendConfig
+from mdcsd.blend import self_blend
+from mdcsd.config import TrainConfig
+from mdcsd.errors import DataError
+from mdcsd.loader import Classes, FaceDataset, Sample, epoch_order
+from mdcsd.nouns import IntArray, RgbArray
+from mdcsd.preprocess import PreprocessSpec
+from mdcsd.shard_set import ShardSet
+
+_PLAIN, _BLENDED_REAL, _BLENDED_FAKE = range(3)
+_MANIPULATED = 1
+
+
+class TrainingFaces(FaceDataset):
+    """A data set with its augmentation.
+
+    Of n records, index i is record i as it is, n + i the real side of a self-blend of record i
+    and 2 n + i its manipulated side. Without augmentation and blends it is a `FaceDataset`.
+    """
+
+    def __init__(
+        self,
+        shards: ShardSet,
+        spec: PreprocessSpec,
+        classes: Classes,
+        augment: AugmentConfig,
+        blend: BlendConfig,
+        seed: int,
+    ) -> None:
+        """Open every shard; raises RecordError if one is damaged or cut off."""
+        super().__init__(shards, spec, classes)
+        self.epoch = 0
+        self._augment = augment
+        self._blend = blend
+        self._seed = seed
+        self._last: tuple[tuple[int, int], list[RgbArray]] | None = None
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read, verify, decode, blend, degrade and preprocess one sample."""
+        kind, number = divmod(index, len(self))
+        if kind == _PLAIN and not self._augment.enabled:
+            return super().__getitem__(number)
+        record = self.record(number)
+        if kind == _PLAIN:
+            rng = self._rng(number)
+            face = degrade([cast(RgbArray, record.image)], self._augment, rng)[0]
+            return self.sample(record, face, self.class_of(record))
+        if self._last is None or self._last[0] != (self.epoch, number):
+            self._last = (self.epoch, number), self._pair(number)
+        fake = kind == _BLENDED_FAKE
+        return self.sample(record, self._last[1][fake], _MANIPULATED if fake else 0)
+
+    def _pair(self, number: int) -> list[RgbArray]:
+        """Blend a real face with itself and degrade both sides alike."""
+        record, rng = self.record(number), self._rng(number)
+        rgb = cast(RgbArray, record.image)
+        if record.landmarks_xy is None:  # a face nobody found has no mask
+            blended = [rgb, rgb]
+        else:
+            blend = self_blend(rgb, record.landmarks_xy * rgb.shape[0], self._blend, rng)
+            blended = [blend.real, blend.fake]
+        return degrade(blended, self._augment, rng) if self._augment.enabled else blended
+
+    def _rng(self, number: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, self.epoch, number])
+
+
+class EpochDraw:
+    """Draws the samples of each epoch, see `draw_epoch`; the same for every process."""
+
+    def __init__(self, data: TrainingFaces, config: TrainConfig, share: float) -> None:
+        """Look through the data set for what is drawn by.
+
+        Raises: DataError if blends are asked for and no real face has landmarks.
+        """
+        self.n_drawn = config.epoch_samples or len(data)
+        self._config = config
+        self._share = share
+        self._labels = data.labels()
+        self._identities: list[str] = []
+        self._blendable: IntArray = np.empty(0, np.int64)
+        if share or config.balance == "couples":
+            people = data.people()
+            self._identities = [identity for identity, _ in people]
+            has_landmarks = np.array([found for _, found in people])
+            self._blendable = np.flatnonzero(has_landmarks & (self._labels == 0))
+        if share and not len(self._blendable):
+            raise DataError(
+                f"{config.train_dataset}: blend.share = {share:g} needs real crops with landmarks, "
+                "and there are none. Prepare the data set with --landmarks."
+            )
+
+    def __call__(self, epoch: int) -> IntArray:
+        """Draw an epoch, counted from 0."""
+        return draw_epoch(
+            self._labels, self._identities, self._blendable, self._share, self._config.balance,
+            self.n_drawn, self._config.seed, epoch,
+        )  # fmt: skip
+
+
+def draw_epoch(
+    labels: IntArray,
+    identities: list[str],
+    blendable: IntArray,
+    share: float,
+    balance: str,
+    n_drawn: int,
+    seed: int,
+    epoch: int,
+) -> IntArray:
+    """Draw the samples of an epoch, in couples that stay side by side.
+
+    Args:
+        labels: class index of each of n records, int64 (n,).
+        identities: who is in each record.
+        blendable: numbers of the real records that have landmarks.
+        share: of the samples that are self-blends and the real faces they were made of.
+        balance: `sampling` draws classes equally often; `couples` draws manipulated faces
+            each with a real one of the same person, where there is one; else as they are.
+        n_drawn: samples to draw.
+
+    Returns: indices of `TrainingFaces`, int64 (n_drawn,).
+    """
+    n, n_pairs = len(labels), round(share * n_drawn / 2)
+    n_plain = n_drawn - 2 * n_pairs
+    rng = np.random.default_rng([seed, epoch, n])
+    if balance == "couples":
+        plain = _couples(labels, identities, n_plain, rng)
+    elif n_plain:
+        plain = epoch_order(n, seed, epoch, labels if balance == "sampling" else None, n_plain)
+    else:
+        plain = np.empty(0, np.int64)
+    if not n_pairs:
+        return plain
+    blended = np.resize(rng.permutation(blendable), n_pairs)
+    pairs = np.stack([_BLENDED_REAL * n + blended, _BLENDED_FAKE * n + blended], axis=1)
+    loose = plain[2 * (len(plain) // 2) :]
+    couples = np.concatenate([plain[: len(plain) - len(loose)].reshape(-1, 2), pairs])
+    return np.concatenate([rng.permutation(couples).ravel(), loose])
+
+
+def _couples(
+    labels: IntArray, identities: list[str], n_drawn: int, rng: np.random.Generator
+) -> IntArray:
+    """Manipulated faces, each beside a real one of the same person if there is one."""
+    real_of: dict[str, list[int]] = defaultdict(list)
+    for number in np.flatnonzero(labels == 0):
+        real_of[identities[number]].append(int(number))
+    everybody = np.flatnonzero(labels == 0).tolist()
+    fakes = np.resize(rng.permutation(np.flatnonzero(labels > 0)), (n_drawn + 1) // 2)
+    drawn = [
+        each
+        for fake in fakes.tolist()
+        for each in (int(rng.choice(real_of.get(identities[fake]) or everybody)), fake)
+    ]
+    return np.array(drawn[:n_drawn], np.int64)

@@ -1,0 +1,95 @@
+"""What a step is judged by: labels, a teacher's scores, and the size of kernels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+from mdcsd.checkpoint import load_checkpoint
+from mdcsd.distributed import Rank
+from mdcsd.errors import DataError
+from mdcsd.inference import autocast, sample_losses
+from mdcsd.network import Cnn, Network, to_score
+from mdcsd.training_setup import TrainJob
+
+
+class Teacher:
+    """A trained network whose scores another learns.
+
+    Source: Hinton, Vinyals & Dean, Distilling the Knowledge in a Neural Network, 2015; for one
+    logit: cross-entropy with the teacher's calibrated score in place of the label.
+    """
+
+    def __init__(self, path: Path, job: TrainJob, rank: Rank) -> None:
+        """Load the checkpoint.
+
+        Raises: DataError if it looks at other crops than the pupil, or has other classes.
+        """
+        checkpoint = load_checkpoint(path)
+        spec = checkpoint.preprocess
+        alike = (spec.representation, spec.channels, spec.crop_scale, len(checkpoint.class_names))
+        mine = (job.spec.representation, job.spec.channels, job.spec.crop_scale, 2)
+        if alike != mine or len(job.classes.names) != 2:
+            raise DataError(
+                f"{path}: a teacher of {alike} (representation, channels, crop scale, classes) for "
+                f"a pupil of {mine}. Train the teacher on the pupil's data set, with two classes."
+            )
+        self._side = spec.image_size_px
+        self._temperature = checkpoint.calibration.temperature
+        self._network = checkpoint.build().to(rank.device)
+
+    @torch.no_grad()
+    def score(self, image: torch.Tensor) -> torch.Tensor:
+        """Score the pupil's pictures (B, C, S, S), resized to the teacher's side: (B,)."""
+        if image.shape[-1] != self._side:
+            size = (self._side, self._side)
+            image = functional.interpolate(image, size, mode="bicubic", antialias=True)
+            image = image.clamp(0, 255)
+        with autocast(image.device):
+            logits = self._network(image)
+        return to_score(logits, self._temperature)
+
+
+def smoothed_losses(logits: torch.Tensor, label: torch.Tensor, smoothing: float) -> torch.Tensor:
+    """Cross-entropy in nats against targets that are smoothing / 2 away from 0 and 1, (B,).
+
+    With K classes the target is 1 - smoothing + smoothing / K (Szegedy et al., CVPR 2016).
+    """
+    if not smoothing:
+        return sample_losses(logits, label)
+    wide = logits.float()
+    if logits.shape[1] == 1:
+        target = label.float() * (1.0 - smoothing) + smoothing / 2.0
+        return functional.binary_cross_entropy_with_logits(wide[:, 0], target, reduction="none")
+    return functional.cross_entropy(wide, label, reduction="none", label_smoothing=smoothing)
+
+
+def distilled_losses(
+    losses: torch.Tensor, logits: torch.Tensor, taught: torch.Tensor, share: float
+) -> torch.Tensor:
+    """Mix the losses against labels with those against a teacher's scores (B,)."""
+    against = functional.binary_cross_entropy_with_logits(
+        logits[:, 0].float(), taught, reduction="none"
+    )
+    return (1.0 - share) * losses + share * against
+
+
+def regularisation(network: Network, job: TrainJob) -> torch.Tensor:
+    """l1 x mean |w| + l2 x mean w^2, summed over kernels: all of cnn's, others' head's."""
+    modules = [network] if isinstance(network, Cnn) else network.head_modules()
+    kernels = [weight for each in modules for weight in each.parameters() if weight.ndim > 1]
+    total = torch.zeros((), device=kernels[0].device)
+    for kernel in kernels:
+        total = total + job.l1 * kernel.abs().mean() + job.l2 * kernel.square().mean()
+    return total
+
+
+def class_weights(job: TrainJob) -> torch.Tensor:
+    """Weights that make every class count alike, or ones."""
+    counts = torch.tensor(job.class_counts, dtype=torch.float32)
+    if job.config.balance != "loss":
+        return torch.ones_like(counts)
+    present = counts > 0
+    return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)

@@ -1,0 +1,170 @@
+"""What an epoch draws, and that a blend and its real face are treated alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from mdcsd.augment_config import AugmentConfig, BlendConfig
+
+from conftest import save_noise
+from mdcsd.config import PrepareDatasetConfig
+from mdcsd.errors import DataError
+from mdcsd.loader import Classes, cut_training_batches, epoch_order, iter_batches
+from mdcsd.prepare_dataset import prepare_dataset
+from mdcsd.preprocess import PreprocessSpec
+from mdcsd.recipe import load_settings
+from mdcsd.shard_set import join_shards, open_shards
+from mdcsd.split_writer import dataset_folder
+from mdcsd.training import train
+from mdcsd.training_faces import TrainingFaces, draw_epoch
+from mdcsd.training_setup import setup
+
+SPEC = PreprocessSpec(64, 3, "raw", 1.3, 299)
+LABELS = np.array([0] * 10 + [1] * 30)
+WHO = [f"p{i % 10}" for i in range(40)]
+BLENDABLE = np.arange(10)
+
+
+@pytest.fixture(scope="module")
+def with_landmarks(demo, tmp_path_factory):
+    """The demo's crops as a data set whose real faces have landmarks."""
+    config = PrepareDatasetConfig(
+        directory=str(demo[1] / "crops"), raw=True, color=True, landmarks=True,
+        output=str(tmp_path_factory.mktemp("landmarks")),
+    )  # fmt: skip
+    prepare_dataset(config)
+    return dataset_folder(config, "train"), dataset_folder(config, "val")
+
+
+def faces(path, augment, share=0.0, seed=0):
+    shards = open_shards(path)
+    classes = Classes(
+        ("original", "fake"), {n: int(i > 0) for i, n in enumerate(shards.class_names)}
+    )
+    return TrainingFaces(shards, SPEC, classes, augment, BlendConfig(share=share), seed)
+
+
+def draw(share, balance="none", n_drawn=40, epoch=0):
+    return draw_epoch(LABELS, WHO, BLENDABLE, share, balance, n_drawn, 0, epoch)
+
+
+def test_without_blends_an_epoch_is_what_it_was():
+    assert draw(0.0).tolist() == epoch_order(40, 0, 0).tolist()
+    assert draw(0.0, "sampling").tolist() == epoch_order(40, 0, 0, LABELS).tolist()
+
+
+def test_a_blend_stands_beside_its_real_face_in_one_batch():
+    order = draw(0.5, n_drawn=40)
+    kinds, records = np.divmod(order, 40)
+    assert np.bincount(kinds, minlength=3).tolist() == [20, 10, 10]
+    for batch in cut_training_batches(order.tolist(), 8, 1):
+        there = set(batch[0])
+        for index in there:
+            if index >= 40:
+                partner = index + 40 if index < 80 else index - 40
+                assert partner in there
+    assert set(records[kinds > 0]) <= set(BLENDABLE)
+    assert not np.array_equal(order, draw(0.5, epoch=1))
+
+
+def test_couples_are_of_one_person():
+    order = draw(0.0, "couples")
+    for real, fake in order.reshape(-1, 2):
+        assert (LABELS[real], LABELS[fake]) == (0, 1)
+        assert WHO[real] == WHO[fake]
+
+
+def test_only_blends_take_no_real_fake():
+    kinds = draw(1.0) // 40
+    assert sorted(set(kinds.tolist())) == [1, 2]
+
+
+def test_records_keep_the_landmarks_of_real_crops(with_landmarks):
+    data = faces(with_landmarks[0], AugmentConfig())
+    found = [(data.record(i).label, data.record(i).landmarks_xy) for i in range(len(data))]
+    assert all((points is not None) == (label == 0) for label, points in found)
+    points = next(points for _, points in found if points is not None)
+    assert points.shape == (468, 2) and points.dtype == np.float32
+    assert 0.2 < points.mean() < 0.8  # in units of the crop's side
+    assert [has for _, has in data.people()] == [label == 0 for label, _ in found]
+
+
+def test_a_pair_differs_inside_the_face_and_nowhere_else(with_landmarks):
+    data = faces(with_landmarks[0], AugmentConfig(), share=1.0)
+    number = int(np.flatnonzero(data.labels() == 0)[0])
+    real, fake = data[len(data) + number], data[2 * len(data) + number]
+    assert (real[1], fake[1]) == (0, 1)
+    change = (real[0] - fake[0]).abs().amax(0)
+    assert change.max() > 2 and change[:2].max() < 1 and change[:, :2].max() < 1
+
+
+def test_the_same_seed_and_epoch_degrade_alike_on_any_number_of_workers(with_landmarks):
+    data = faces(with_landmarks[0], AugmentConfig(enabled=True), share=0.5)
+    n = len(data)
+    order = [0, n + int(np.flatnonzero(data.labels() == 0)[0]), 1, 2]
+    batches = [[[index] for index in order]]
+    one, two = (
+        torch.cat([b.image for b in iter_batches(data, [[[i]] for i in order], 0, workers)])
+        for workers in (0, 2)
+    )
+    assert torch.equal(one, two) and len(batches[0]) == len(one)
+    data.epoch = 1
+    other = torch.cat([b.image for b in iter_batches(data, [[[i]] for i in order], 0, 0)])
+    assert not torch.equal(one, other)
+
+
+def given(sets, output, **train_changes):
+    return load_settings(None, [], {
+        "network": {"name": "cnn"},
+        "augment": {"enabled": True},
+        "blend": {"share": 0.5},
+        "train": {
+            "train_dataset": str(sets[0]), "val_dataset": str(sets[1]), "output": str(output),
+            "image_size": (64, 64, 3), "epochs": 2, "batch_size": 8, "epoch_samples": 16,
+            "device": "cpu", "balance": "couples", "schedule": "cosine", "warmup_steps": 2,
+            "weight_average": 0.9, "label_smoothing": 0.1, **train_changes,
+        },
+    })  # fmt: skip
+
+
+def test_a_whole_training_with_everything_on_repeats_itself(with_landmarks, tmp_path):
+    ours = train(given(with_landmarks, tmp_path / "a")).rows
+    again = train(given(with_landmarks, tmp_path / "b")).rows
+    assert [row.train_loss for row in ours] == [row.train_loss for row in again]
+    assert ours[-1].learning_rate < ours[0].learning_rate  # the cosine falls
+
+
+def test_blends_need_landmarks(train_set, val_set, tmp_path):
+    with pytest.raises(DataError, match="--landmarks"):
+        train(given((train_set, val_set), tmp_path / "run"))
+
+
+def test_real_faces_alone_will_do_for_blends(with_landmarks, noise_classes, tmp_path):
+    root = tmp_path / "reals" / "train" / "original"
+    for number in range(4):
+        save_noise(root / f"v{number}_0000.png", seed=number)
+    config = PrepareDatasetConfig(
+        directory=str(tmp_path / "reals"), raw=True, color=True, output=str(tmp_path)
+    )
+    prepare_dataset(config)
+    reals = dataset_folder(config, "train")
+    settings = given((reals, with_landmarks[1]), tmp_path / "run")
+    assert setup(settings).classes.names == ("original", "manipulated")
+    no_blends = replace(settings, blend=BlendConfig())
+    with pytest.raises(DataError, match="one class only"):
+        setup(no_blends)
+
+
+def test_joined_sets_are_read_one_behind_the_other(with_landmarks, train_set):
+    one, two = open_shards(with_landmarks[0]), open_shards(train_set)
+    joined = join_shards([one, two])
+    assert sum(joined.counts) == sum(one.counts) + sum(two.counts)
+    classes = Classes(joined.class_names, {n: i for i, n in enumerate(joined.class_names)})
+    data = TrainingFaces(joined, SPEC, classes, AugmentConfig(), BlendConfig(), 0)
+    assert [has for _, has in data.people()][sum(one.counts) :] == [False] * sum(two.counts)
+    assert joined.fingerprint not in (one.fingerprint, two.fingerprint)
+    with pytest.raises(DataError, match="crop_scale"):
+        join_shards([one, replace(two, crop_scale=1.05)])

@@ -1,0 +1,110 @@
+"""Targets, a teacher, and the average of the weights."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from mdcsd import learner
+from mdcsd.checkpoint import load_checkpoint
+from mdcsd.errors import DataError
+from mdcsd.inference import sample_losses
+from mdcsd.network import build_network
+from mdcsd.training import train
+from mdcsd.training_loss import distilled_losses, smoothed_losses
+from test_training import settings
+
+
+def test_smoothed_targets_by_hand():
+    logits, label = torch.tensor([[0.0], [2.0]]), torch.tensor([1, 1])
+    assert torch.equal(smoothed_losses(logits, label, 0.0), sample_losses(logits, label))
+    sure = -0.95 * math.log(1 / (1 + math.exp(-2))) - 0.05 * math.log(1 - 1 / (1 + math.exp(-2)))
+    assert smoothed_losses(logits, label, 0.1).tolist() == pytest.approx([math.log(2), sure])
+    three = smoothed_losses(torch.zeros(1, 3), torch.tensor([2]), 0.3)
+    assert float(three) == pytest.approx(math.log(3))
+
+
+def test_the_teachers_share_by_hand():
+    logits, losses = torch.zeros(2, 1), torch.tensor([1.0, 3.0])
+    mixed = distilled_losses(losses, logits, torch.tensor([0.2, 0.9]), 0.25)
+    expected = [0.75 * 1 + 0.25 * math.log(2), 0.75 * 3 + 0.25 * math.log(2)]
+    assert mixed.tolist() == pytest.approx(expected)
+
+
+def test_a_pupil_learns_from_a_teacher_of_another_size(train_set, val_set, tmp_path):
+    teacher = train(settings(train_set, val_set, tmp_path / "t", model="cnn", train__epochs=1)).best
+    changes = {"train__teacher": str(teacher), "train__image_size": (48, 48, 3)}
+    alone = train(settings(train_set, val_set, tmp_path / "a", model="cnn", train__epochs=1,
+                           train__image_size=(48, 48, 3)))  # fmt: skip
+    taught = train(settings(train_set, val_set, tmp_path / "p", model="cnn", train__epochs=1,
+                            **changes))  # fmt: skip
+    assert taught.rows[0].train_loss != alone.rows[0].train_loss
+
+
+def test_a_teacher_of_other_classes_is_refused(train_set, val_set, tmp_path, monkeypatch):
+    teacher = train(settings(train_set, val_set, tmp_path / "t", model="cnn", train__epochs=1)).best
+    from dataclasses import replace
+
+    from mdcsd import training_loss
+
+    other = load_checkpoint(teacher)
+    monkeypatch.setattr(
+        training_loss, "load_checkpoint",
+        lambda _: replace(other, preprocess=replace(other.preprocess, crop_scale=1.05)),
+    )  # fmt: skip
+    with pytest.raises(DataError, match=r"crop scale.*1\.05"):
+        train(settings(train_set, val_set, tmp_path / "p", model="cnn",
+                       train__teacher=str(teacher)))  # fmt: skip
+
+
+def test_a_run_can_start_from_a_checkpoint(train_set, val_set, tmp_path):
+    first = train(settings(train_set, val_set, tmp_path / "a", model="cnn", train__epochs=1)).best
+    second = train(settings(train_set, val_set, tmp_path / "b", model="cnn", train__epochs=1,
+                            train__start_from=str(first), train__learning_rate=1e-12))  # fmt: skip
+    before, after = load_checkpoint(first), load_checkpoint(second.best)
+    for name, tensor in before.state_dict.items():
+        assert torch.allclose(after.state_dict[name], tensor, atol=1e-6)
+    assert after.provenance["started_from"] == before.checkpoint_id
+
+
+def test_the_average_follows_the_weights(train_set, val_set, tmp_path):
+    from mdcsd.distributed import Rank
+    from mdcsd.loader import FaceDataset
+    from mdcsd.training_setup import setup
+
+    job = setup(settings(train_set, val_set, tmp_path / "r", model="cnn",
+                         train__weight_average=0.9))  # fmt: skip
+    rank = Rank(0, 1, torch.device("cpu"))
+    learning = learner.start(job, rank, FaceDataset(job.train_set, job.spec, job.classes), None)
+    assert learning.kept is learning.average
+    name = next(iter(learning.network.state_dict()))
+    before = learning.network.state_dict()[name].clone()
+    with torch.no_grad():
+        learning.network.state_dict()[name].add_(1.0)
+    learning.follow(1, 0.9)  # the first step: decay 2 / 11
+    moved = learning.average.state_dict()[name] - before
+    assert torch.allclose(moved, torch.full_like(moved, 9 / 11))
+    learning.follow(1000, 0.9)
+    moved = learning.average.state_dict()[name] - before
+    assert torch.allclose(moved, torch.full_like(moved, 9 / 11 + 0.1 * 2 / 11))
+
+
+def test_frozen_stages_keep_their_weights_but_follow_the_data(train_set, val_set, tmp_path):
+    from mdcsd.network import freeze_stages
+    from mdcsd.training_setup import setup
+
+    job = setup(settings(train_set, val_set, tmp_path / "r"))
+    network = build_network(job.network, job.spec, 2)
+    from dataclasses import replace
+
+    freeze_stages(network, 1, replace(job.network, pretrained="rgb"))
+    learns = {name for name, weight in network.named_parameters() if weight.requires_grad}
+    assert not any(name.startswith("rgb.stages.0.") for name in learns)
+    assert any(name.startswith("rgb.stages.1.") for name in learns)
+    assert any(name.startswith("frequency.stages.0.") for name in learns)
+    before = network.rgb.stages[0][1].running_mean.clone()
+    network.train()
+    network(torch.rand(4, 3, 64, 64) * 255)
+    assert not torch.equal(network.rgb.stages[0][1].running_mean, before)
