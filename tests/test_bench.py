@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mdcsd.bench import as_rows, bench_faces, bench_start
+from mdcsd.augment_config import KINDS
+from mdcsd.bench import as_rows, bench_blend, bench_faces, bench_start
 
 
 def test_start_is_timed_against_nothing():
@@ -20,3 +21,11 @@ def test_faces_are_counted_on_both_sides(clip):
     assert 0 <= figures.dlib_faces <= 3
     assert figures.ours_crops_per_s > 0 and figures.peak_mb > 50
     assert "1920x1080" in dict(map(tuple, as_rows(figures)))["clip"]
+
+
+def test_blends_of_every_kind_are_timed(clip):
+    figures = bench_blend(clip, count=2)
+    assert set(figures) == {
+        "all kinds: blends/s", "degrade: ms a face", *(f"{kind}: blends/s" for kind in KINDS)
+    }  # fmt: skip
+    assert all(value > 0 for value in figures.values())

@@ -141,7 +141,7 @@ def jpeg(rgb: RgbArray, quality: int) -> RgbArray:
     sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     content = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, quality, *sampling))[1]
-    decoded = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    decoded = np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR), np.uint8)
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded), np.uint8)
 
 
@@ -164,11 +164,10 @@ def block_transform_codec(rgb: RgbArray, quantiser: int, block_px: int) -> RgbAr
     step = 0.625 * 2.0 ** (quantiser / 6.0)
     half = (padded.shape[1] // 2, padded.shape[0] // 2)
     full = (padded.shape[1], padded.shape[0])
-    planes = [_quantise(luma, step, block_px)]
-    for plane in colours:
-        small = cv2.resize(plane, half, interpolation=cv2.INTER_AREA)
-        planes.append(cv2.resize(_quantise(small, step, block_px), full))
-    decoded = cv2.cvtColor(cv2.merge(planes), cv2.COLOR_YCrCb2RGB)
+    smaller = [cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in colours]
+    planes = [_quantise(np.asarray(plane, np.uint8), step, block_px) for plane in (luma, *smaller)]
+    enlarged = [cv2.resize(plane, full) for plane in planes[1:]]
+    decoded = cv2.cvtColor(cv2.merge([planes[0], *enlarged]), cv2.COLOR_YCrCb2RGB)
     return np.ascontiguousarray(decoded[:side, :side], np.uint8)
 
 
@@ -180,7 +179,8 @@ def _quantise(plane: RgbArray, step: float, block_px: int) -> RgbArray:
     blocks = np.ascontiguousarray(pixels.transpose(0, 2, 1, 3))
     levels = (basis @ blocks @ basis.T) * np.float32(1.0 / step)
     kept = np.trunc(levels + np.copysign(np.float32(1.0 / 3.0), levels)) * np.float32(step)
-    decoded = (basis.T @ kept @ basis).transpose(0, 2, 1, 3).reshape(plane.shape)
+    rebuilt = (basis.T @ kept @ basis).transpose(0, 2, 1, 3)
+    decoded: FloatImage = np.asarray(rebuilt, np.float32).reshape(plane.shape)
     limit = np.float32(min(step / 4, 8.0))
     _soften(decoded, limit, block_px)
     _soften(decoded.T, limit, block_px)
@@ -200,4 +200,4 @@ def _dct_matrix(size: int) -> FloatImage:
     ticks = np.arange(size)
     waves = np.cos(np.pi * np.outer(ticks, ticks + 0.5) / size) * np.sqrt(2.0 / size)
     waves[0] = np.sqrt(1.0 / size)
-    return waves.astype(np.float32)
+    return np.asarray(waves, np.float32)

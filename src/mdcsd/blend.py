@@ -25,7 +25,7 @@ from scipy import fft
 
 from mdcsd.augment import add_noise, block_transform_codec, blur, down_up, jpeg, recolour
 from mdcsd.augment_config import BlendConfig
-from mdcsd.nouns import FloatImage, RgbArray, require
+from mdcsd.nouns import FloatArray, FloatImage, RgbArray, require
 
 _RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 _MASK_PX = 128  # masks are smooth: made at this side, then enlarged
@@ -85,16 +85,12 @@ def self_blend(
     Returns: the pair; after six draws that changed hardly anything, the one that changed most.
     """
     require(landmarks_xy_px.shape == (468, 2), f"landmarks {landmarks_xy_px.shape}: not (468, 2)")
-    best, most = None, -1.0
-    for _ in range(_DRAWS):
-        drawn = _draw_blend(rgb, landmarks_xy_px, config, rng)
-        change = mean_difference(drawn)
-        if change > most:
-            best, most = drawn, change
-        if most >= _LEAST_DIFFERENCE:
-            break
-    assert best is not None
-    return best
+    drawn: list[Blend] = []
+    while len(drawn) < _DRAWS:
+        drawn.append(_draw_blend(rgb, landmarks_xy_px, config, rng))
+        if mean_difference(drawn[-1]) >= _LEAST_DIFFERENCE:
+            return drawn[-1]
+    return max(drawn, key=mean_difference)
 
 
 def mean_difference(blend: Blend) -> float:
@@ -170,7 +166,7 @@ def _draw_move(side: int, rng: np.random.Generator) -> FloatImage:
     return _around_centre(side, rng.uniform(0.96, 1.04), rng.uniform(0.97, 1.03), shift)
 
 
-def _around_centre(side: int, zoom_x: float, zoom_y: float, shift: FloatImage) -> FloatImage:
+def _around_centre(side: int, zoom_x: float, zoom_y: float, shift: FloatArray) -> FloatImage:
     zoom = np.array([zoom_x, zoom_y])
     offset = (1 - zoom) * (side - 1) / 2 + shift
     return np.hstack([np.diag(zoom), offset[:, None]]).astype(np.float32)
@@ -189,8 +185,8 @@ def _other_looks(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
     brightness, contrast, saturation = rng.uniform(-1, 1, 3) * (0.06, 0.1, 0.18)
     changed = recolour(rgb, brightness, contrast, saturation, rng.uniform(-6.0, 6.0))
     if rng.random() < 0.4:
-        tint = rng.uniform(-14.0, 14.0, 3)
-        changed = np.asarray(cv2.add(changed, (*tint, 0.0)), np.uint8)
+        tint = np.append(rng.uniform(-14.0, 14.0, 3), 0.0)
+        changed = np.asarray(cv2.add(changed, tint), np.uint8)
     choice = rng.random()
     if choice < 0.4:
         return down_up(changed, 1.0 / rng.uniform(1.3, 3.0), cv2.INTER_CUBIC)
@@ -227,8 +223,8 @@ def _shrunk(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
 def _coded(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
     """As a face comes out of a stronger compression than the rest of the picture."""
     if rng.random() < 0.5:
-        return jpeg(rgb, int(rng.integers(12, 45)))
-    return block_transform_codec(rgb, int(rng.integers(32, 42)), 8 if rng.random() < 0.5 else 4)
+        return jpeg(rgb, int(rng.integers(18, 50)))
+    return block_transform_codec(rgb, int(rng.integers(29, 37)), 8 if rng.random() < 0.5 else 4)
 
 
 def _low_rank(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
@@ -244,7 +240,7 @@ def _low_rank(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
     kept = np.linalg.eigh(centred.T @ centred)[1][:, -int(rng.integers(3, 9)) :]
     rebuilt = ((centred @ kept) @ kept.T + mean).reshape(count, count, _PATCH_PX, _PATCH_PX, 3)
     pixels = rebuilt.transpose(0, 2, 1, 3, 4).reshape(padded.shape)[:side, :side]
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(pixels), 0, 255), np.uint8)
 
 
 def _smoothed(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
@@ -274,8 +270,9 @@ def _draw_mask(
     )
     if not mask.any():  # the region lies outside the crop: the crop's middle instead
         cv2.circle(mask, (_MASK_PX // 2, _MASK_PX // 2), _MASK_PX // 6, 255, -1, cv2.LINE_AA)
-    soft = _bound_share(mask.astype(np.float32) / 255.0, 0.96 * largest)  # enlarging spreads it
-    return np.asarray(cv2.resize(soft, (side, side)), np.float32)
+    soft = _bound_share(mask.astype(np.float32) / 255.0, 0.96 * largest)
+    enlarged = cv2.resize(soft, (side, side))  # which spreads it a little
+    return _bound_share(np.asarray(enlarged, np.float32), largest)
 
 
 def _draw_hull(points: FloatImage, region: str, rng: np.random.Generator) -> FloatImage:
@@ -308,8 +305,8 @@ def _bend(mask: RgbArray, rng: np.random.Generator) -> RgbArray:
     """Deform a mask by a smooth random field, drawn on a coarse grid."""
     cells = int(rng.integers(4, 9))
     coarse = rng.standard_normal((cells, cells, 2), np.float32)
-    field = cv2.resize(coarse, mask.shape, interpolation=cv2.INTER_CUBIC)
-    field *= np.float32(rng.uniform(0.005, 0.025) * _MASK_PX)
+    coarse *= np.float32(rng.uniform(0.005, 0.025) * _MASK_PX)
+    field = cv2.resize(coarse, (_MASK_PX, _MASK_PX), interpolation=cv2.INTER_CUBIC)
     ticks = np.arange(_MASK_PX, dtype=np.float32)
     bent = cv2.remap(mask, field[..., 0] + ticks, field[..., 1] + ticks[:, None], cv2.INTER_LINEAR)
     return np.asarray(bent, np.uint8)

@@ -20,7 +20,7 @@ from mdcsd.nouns import FaceCrop, FloatImage, RgbArray, require
 from mdcsd.pictures import encode_png
 from mdcsd.tracks import Tracker
 
-CROP_PX, CROP_SCALE = 256, 1.3
+_CROP_PX, _CROP_SCALE = 256, 1.3
 _FRAMES = 4  # of a video
 _COLUMNS, _GAP_PX, _TITLE_PX, _AMPLIFIED = 6, 6, 20, 6
 _INK, _PAPER = (34, 34, 34), 255
@@ -45,14 +45,14 @@ def write_preview(
         them; MediaError if one cannot be decoded. Nothing is written then.
     """
     _check_output(inputs, output)
-    faces = _find_faces(inputs, count)
+    faces = find_faces(inputs, count)
     rng = np.random.default_rng(seed)
     blends = tuple(self_blend(*faces[i % len(faces)], config, rng) for i in range(count))
     storage.write_bytes(output, encode_png(draw_sheet(blends)))
     return Preview(len(faces), blends)
 
 
-def landmarks_in_crop(crop: FaceCrop) -> FloatImage:
+def _landmarks_in_crop(crop: FaceCrop) -> FloatImage:
     """A crop's landmarks in its own pixels, float32 (468, 2)."""
     require(crop.landmarks_xy_px is not None, "a crop without landmarks")
     left, top, right, _ = crop.box_xyxy_px
@@ -77,8 +77,13 @@ def _check_output(inputs: Sequence[Path], output: Path) -> None:
         raise InputError(f"--preview {output}: it is one of the inputs. Give another name.")
 
 
-def _find_faces(inputs: Sequence[Path], count: int) -> list[tuple[RgbArray, FloatImage]]:
-    """Find up to `count` faces as (crop, landmarks in it)."""
+def find_faces(inputs: Sequence[Path], count: int) -> list[tuple[RgbArray, FloatImage]]:
+    """Find up to `count` faces in pictures and videos, four frames of each video.
+
+    Returns: (uint8 (256, 256, 3) RGB, float32 (468, 2) landmarks in its pixels) a face.
+
+    Raises: InputError if there is none.
+    """
     faces: list[tuple[RgbArray, FloatImage]] = []
     finder = FaceFinder()
     for path in inputs:
@@ -96,8 +101,8 @@ def _find_faces(inputs: Sequence[Path], count: int) -> list[tuple[RgbArray, Floa
 def _faces_of(path: Path, finder: FaceFinder) -> Iterator[tuple[RgbArray, FloatImage]]:
     tracker = Tracker()
     for frame in iter_sampled_frames(path, _FRAMES):
-        for crop in crop_faces(frame, path.name, finder, tracker, "all", CROP_PX, CROP_SCALE):
-            yield crop.rgb, landmarks_in_crop(crop)
+        for crop in crop_faces(frame, path.name, finder, tracker, "all", _CROP_PX, _CROP_SCALE):
+            yield crop.rgb, _landmarks_in_crop(crop)
 
 
 def _column(blend: Blend) -> RgbArray:

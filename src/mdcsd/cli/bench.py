@@ -55,6 +55,18 @@ def evaluate(
 
 
 @app.command()
+def blend(
+    picture: Annotated[Path, typer.Argument(help="A picture or video with a face.")],
+    count: Annotated[int, typer.Option("--count", min=1, help="Blends of each kind.")] = 300,
+) -> None:
+    """Pseudo-fakes per second and milliseconds a degradation, on one core."""
+    from mdcsd.bench import bench_blend
+
+    rows = [[name, f"{value:.4g}"] for name, value in bench_blend(picture, count).items()]
+    print_table("bench blend", ["figure", "value"], rows)
+
+
+@app.command()
 def serve(
     clip: Annotated[Path, typer.Argument(help="A short mp4 clip with a face.")],
     weights: Annotated[Path, typer.Option("--weights", help="Checkpoint.")],
