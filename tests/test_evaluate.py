@@ -135,7 +135,7 @@ def test_records_as_data(demo, test_set, tmp_path):
     assert "records of split test" in evaluate(other).report["warnings"][0]
     with pytest.raises(InputError, match="need videos, not records"):
         evaluate(EvaluateConfig(weights=config.weights, data=config.data, recode="jpeg"))
-    with pytest.raises(InputError, match="expected --weights"):
+    with pytest.raises(InputError, match="expected --data"):
         evaluate(EvaluateConfig())
     with pytest.raises(DataError, match=r"no row of compression c40\. There are: none stated"):
         evaluate(EvaluateConfig(weights=config.weights, data=config.data, compression="c40"))

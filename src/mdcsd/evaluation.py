@@ -19,6 +19,7 @@ from mdcsd.checkpoint import Checkpoint, load_checkpoint
 from mdcsd.class_figures import class_figures
 from mdcsd.comparison import compare
 from mdcsd.data_scores import DataScores, join_scores, open_data, score_data
+from mdcsd.default_weights import weights_path
 from mdcsd.detector import Detector
 from mdcsd.errors import DataError, InputError
 from mdcsd.evaluation_report import Report, Rules, build_report, overall_figures, uncalibrated
@@ -85,16 +86,18 @@ def run_test(config: TestConfig) -> Evaluation:
     return Evaluation(report, predictions)
 
 
-def output_folder(model: str, output: str | None, name: str) -> Path:
-    """Where the files of a run on a data set go: as asked, or beside the checkpoint."""
-    return Path(output) if output else Path(model).parent / name
+def output_folder(model: str | None, output: str | None, name: str) -> Path:
+    """Where a run's files go: as asked, or beside the checkpoint; the embedded one's in runs."""
+    if output:
+        return Path(output)
+    return (Path(model).parent if model else Path("runs")) / name
 
 
 def evaluate(config: EvaluateConfig, progress: Progress = lambda *_: None) -> Evaluation:
     """Judge a checkpoint on data sets, or a table of any detector's scores.
 
     Args:
-        config: `weights` and `data`, or `predictions`.
+        config: `data`, and `weights` unless the embedded ones, or `predictions`.
         progress: called with (videos done, videos in all) of each data set.
 
     Returns: report and rows; nothing is written.
@@ -110,17 +113,18 @@ def evaluate(config: EvaluateConfig, progress: Progress = lambda *_: None) -> Ev
         judged = DataScores(predictions, {}, np.empty((0, 0)), (), ())
         source = f"scores in {Path(config.predictions).name}"
         return _finish(config, judged, against, rules, None, source)
-    if not config.weights or not config.data:
+    if not config.data:
         raise InputError(
-            "expected --weights CHECKPOINT and --data NAME=ROOT, or --predictions predictions.csv."
+            "expected --data NAME=ROOT for a checkpoint to judge, or --predictions predictions.csv."
         )
+    weights = weights_path(config.weights)
     opened = open_data(config)
-    detector = Detector(config.weights, config.device)
+    detector = Detector(weights, config.device)
     recode = parse_recode(config.recode) if config.recode else None
     scores = join_scores([score_data(detector, each, config, recode, progress) for each in opened])
     check_compression(scores.compressions, config.compression)
     rules = _rules(detector.checkpoint, config.threshold, config.pool, config.draws, config.seed)
-    source = f"{Path(config.weights).name} on {', '.join(config.data)}"
+    source = f"{weights.name} on {', '.join(config.data)}"
     return _finish(config, scores, against, rules, detector.checkpoint, source)
 
 

@@ -13,6 +13,7 @@ from mdcsd.cli.options import (
     DeviceOption,
     Recipe,
     Seed,
+    Weights,
     interval,
     number,
     print_table,
@@ -44,9 +45,6 @@ _FIGURES = {
 }
 
 
-Weights = Annotated[
-    str | None, typer.Option("--weights", help="Checkpoint: the path that train printed.")
-]
 Data = Annotated[
     list[str] | None,
     typer.Option(
@@ -108,7 +106,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         help="Folder for predictions.csv, report.json and plots.",
-        show_default="with --weights: beside the checkpoint",
+        show_default="beside the checkpoint, or in runs",
     ),
 ]
 BatchSize = Annotated[
@@ -240,16 +238,16 @@ def _write(
     json_path: Path | None,
     html_path: Path | None,
 ) -> list[Path]:
-    """Write what was asked for; with weights the rows are kept in any case."""
+    """Write what was asked for; of a checkpoint the rows are kept in any case."""
     from mdcsd import storage
     from mdcsd.evaluation import output_folder
     from mdcsd.evaluation_page import render_page
     from mdcsd.plots import evaluation_plots, to_png, to_svg
 
     written: list[Path] = []
-    if config.weights or config.output:
+    if config.output or not config.predictions:
         name = "evaluate_" + "_".join(evaluation.report["datasets"])
-        folder = output_folder(config.weights or "", config.output, name)
+        folder = output_folder(config.weights, config.output, name)
         written += evaluation.write(folder)
         for plot, figure in evaluation_plots(evaluation.report).items():
             storage.write_bytes(folder / "plots" / f"{plot}.png", to_png(figure))
