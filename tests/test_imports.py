@@ -26,7 +26,7 @@ ROOMS = (
     "metrics", "bootstrap", "optim", "distributed", "inference", "calibration", "runs",
     "training_setup", "training",
     "explain", "evidence", "quality", "wording",
-    "detector", "perturb", "video_scores", "predictions", "evaluation_report", "comparison",
+    "detector", "perturb", "video_scores", "predictions", "evaluation_report", "verdict_counts", "comparison",
     "class_figures", "data_scores", "evaluation", "plots", "evaluation_page",
     "report", "report_index", "detect_batch",
     "reproduce", "reproduce_estimate", "reproduce_table",

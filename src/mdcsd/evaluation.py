@@ -38,6 +38,7 @@ from mdcsd.predictions import (
 )
 from mdcsd.runs import environment
 from mdcsd.shard_set import keep_manipulations, open_shards
+from mdcsd.verdict_counts import count_verdicts
 
 _TSNE_FACES = 2000
 _MIN_TSNE_FACES = 10
@@ -81,6 +82,7 @@ def run_test(config: TestConfig) -> Evaluation:
         **build_report(predictions, rules),
         **_signature(checkpoint, f"{config.model} on {shards.name}"),
         "dataset": shards.name,
+        "verdicts": _verdicts(predictions, checkpoint, rules),
         **class_figures(measured, predictions, checkpoint.class_names, rules),
     }
     return Evaluation(report, predictions)
@@ -150,7 +152,9 @@ def _finish(
         else {
             "name": recode.name,
             "overall": overall_figures(judged.perturbed[recode], rules),
+            "verdicts": _verdicts(judged.perturbed[recode], checkpoint, rules),
         },
+        "verdicts": _verdicts(judged.predictions, checkpoint, rules),
         "robustness": _robustness(judged, rules) if config.robustness else None,
         "against": None
         if against is None
@@ -200,6 +204,15 @@ def _robustness(judged: DataScores, rules: Rules) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _verdicts(
+    predictions: Predictions, checkpoint: Checkpoint | None, rules: Rules
+) -> list[dict[str, Any]] | None:
+    """What users would be told; a table of scores has no thresholds."""
+    if checkpoint is None:
+        return None
+    return count_verdicts(predictions, checkpoint.calibration, rules.pool)
 
 
 def _plane(judged: DataScores, seed: int) -> dict[str, Any] | None:

@@ -172,14 +172,35 @@ def _print(report: dict[str, Any]) -> None:
             ["group", "real", "fake", "frame AUC", "video AUC", "95 % interval", "video EER"],
             [_group_row(group) for group in report["groups"]],
         )
+    _print_verdicts("verdicts, in videos", report["verdicts"])
     for title, part in (("recoded", report["recoded"]), ("against", report["against"])):
         if part:
             _print_part(title, part)
+    if report["recoded"]:
+        name = report["recoded"]["name"]
+        _print_verdicts(f"verdicts, encoded anew as {name}", report["recoded"]["verdicts"])
     for row in report["robustness"] or ():
         entry = row["metrics"]["video_auc"]
         name = f"{row['distortion']} {row['parameter']:g}"
         print(f"{name:<18} video AUC {number(entry['value'])}  {interval(entry)}")
     _print_notes(report)
+
+
+def _print_verdicts(title: str, rows: list[dict[str, Any]] | None) -> None:
+    """How often each verdict falls; of real videos "likely manipulated" is a false alarm."""
+    if not rows:
+        return
+    words = ("likely_real", "uncertain", "likely_manipulated", "cannot_judge")
+    print_table(
+        title,
+        ["group", "videos", *(word.replace("_", " ") for word in words), "share manipulated",
+         "95 % interval"],
+        [
+            [" ".join(row[part] for part in ("dataset", "compression", "manipulation") if row[part]),
+             str(row["n"]), *(str(row[word]) for word in words), *_cells(row["share_manipulated"])]
+            for row in rows
+        ],
+    )  # fmt: skip
 
 
 def _print_part(title: str, part: dict[str, Any]) -> None:
