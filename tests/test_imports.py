@@ -26,8 +26,9 @@ ROOMS = (
     "metrics", "bootstrap", "optim", "distributed", "inference", "calibration", "runs",
     "training_setup", "training",
     "explain", "evidence", "quality", "wording",
-    "detector", "perturb", "video_scores", "predictions", "evaluation_report", "verdict_counts", "comparison",
-    "class_figures", "data_scores", "evaluation", "plots", "evaluation_page",
+    "detector", "perturb", "video_scores", "predictions", "evaluation_report", "verdict_counts",
+    "comparison", "class_figures", "data_scores", "evaluation", "model_card",
+    "plots", "evaluation_page",
     "report", "report_index", "detect_batch",
     "reproduce", "reproduce_estimate", "reproduce_table",
     "strips",
@@ -151,6 +152,8 @@ def test_help_is_light():
         "reproduce",
         "datasets",
         "serve",
+        "embed",
+        "card",
     ):
         assert not loaded_after(code.replace("'--help'", f"'{command}', '--help'")) & HEAVY
 

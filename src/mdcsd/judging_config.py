@@ -54,8 +54,8 @@ class CalibrateConfig:
 
     weights: str = ""
     """Checkpoint file."""
-    val_dataset: str = ""
-    """Validation data set, *_tf folder or .tfrecords file; never the test set."""
+    val_datasets: tuple[str, ...] = ()
+    """Validation data sets, *_tf folders or .tfrecords files; never a test set."""
     output: str | None = None
     """Where to write the checkpoint with the new calibration; none means in its place."""
     batch_size: int = 32

@@ -14,6 +14,7 @@ import typer
 from mdcsd.cli import (
     bench,
     calibrate,
+    card,
     datasets,
     demo,
     detect,
@@ -79,6 +80,7 @@ app.command("test")(test.test)
 app.command("calibrate")(calibrate.calibrate)
 app.command("embed")(embed.embed)
 app.command("evaluate")(evaluate.evaluate)
+app.command("card")(card.card)
 app.command("detect")(detect.detect)
 app.command("explain")(explain.explain)
 app.command("serve")(serve.serve)

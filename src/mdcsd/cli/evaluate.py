@@ -196,7 +196,7 @@ def _print_verdicts(title: str, rows: list[dict[str, Any]] | None) -> None:
         ["group", "videos", *(word.replace("_", " ") for word in words), "share manipulated",
          "95 % interval"],
         [
-            [" ".join(row[part] for part in ("dataset", "compression", "manipulation") if row[part]),
+            [" ".join(filter(None, (row["dataset"], row["compression"], row["manipulation"]))),
              str(row["n"]), *(str(row[word]) for word in words), *_cells(row["share_manipulated"])]
             for row in rows
         ],
