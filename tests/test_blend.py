@@ -223,3 +223,18 @@ def test_what_cannot_be_shown_is_said_in_one_line(tmp_path, capsys, given, out, 
     said = capsys.readouterr().err
     assert words in said and said.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before and (tmp_path / "grey.png").read_bytes() == grey
+
+
+def test_pairs_are_class_folders_that_can_be_prepared(picture, tmp_path):
+    from mdcsd.config import PrepareDatasetConfig
+    from mdcsd.prepare_dataset import prepare_dataset
+
+    folder = tmp_path / "pairs"
+    assert leaves(["blend", str(picture), "--pairs", str(folder)]) == 0
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    stem = picture.stem
+    assert names == [f"test/original/{stem}_0000.png", f"test/self_blend/{stem}_0000.png"]
+    config = PrepareDatasetConfig(directory=str(folder), raw=True, color=True)
+    assert prepare_dataset(config).labels == {"original": 0, "self_blend": 1}
+    assert leaves(["blend", str(picture), "--pairs", str(folder)]) == 2  # not empty now
+    assert leaves(["blend", str(picture)]) == 2  # nothing to write

@@ -157,7 +157,6 @@ def test_missing_and_empty_inputs(capsys, tmp_path):
         (("train", "cnn"), "TRAIN_DATASET"),
         (("train", "cnn", tmp_path / "empty", tmp_path / "empty"), "no index.json"),
         (("test", tmp_path / "gone", tmp_path / "empty"), "no such checkpoint"),
-        (("detect", "x.mp4"), "--weights"),
         (("demo", "--video", tmp_path / "gone.mp4"), "no such file"),
     ):
         assert said in refused(capsys, *words)
@@ -274,11 +273,6 @@ def test_no_write_permission_is_one_line(clip):
         )
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "/locked/out: cannot be written (Permission denied)." in done.stderr.splitlines()[-1]
-
-
-def test_version(capsys):
-    assert call("--version") == 0
-    assert re.fullmatch(r"mdcsd \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
 def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(train_set, val_set, tmp_path):

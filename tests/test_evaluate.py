@@ -135,7 +135,7 @@ def test_records_as_data(demo, test_set, tmp_path):
     assert "records of split test" in evaluate(other).report["warnings"][0]
     with pytest.raises(InputError, match="need videos, not records"):
         evaluate(EvaluateConfig(weights=config.weights, data=config.data, recode="jpeg"))
-    with pytest.raises(InputError, match="expected --weights"):
+    with pytest.raises(InputError, match="expected --data"):
         evaluate(EvaluateConfig())
     with pytest.raises(DataError, match=r"no row of compression c40\. There are: none stated"):
         evaluate(EvaluateConfig(weights=config.weights, data=config.data, compression="c40"))
@@ -145,6 +145,31 @@ def test_records_as_data(demo, test_set, tmp_path):
         )
     with pytest.raises(SettingError, match=r"evaluate\.frames = 5 is not read with records"):
         evaluate(EvaluateConfig(weights=config.weights, data=config.data, frames=5))
+
+
+def test_calibrate_takes_sets_of_real_faces_alone_with_another(
+    demo, val_set, train_set, tmp_path, capsys
+):
+    """Real faces of another kind raise the threshold of false alarms, and are named."""
+    weights, alone = tmp_path / "mine.safetensors", tmp_path / "alone.safetensors"
+    crops = tmp_path / "sharp" / "val" / "original"
+    crops.mkdir(parents=True)
+    for path in sorted((demo[1] / "crops" / "original").glob("*.png"))[:6]:
+        shutil.copy(path, crops / f"sharp{path.name}")
+    prepare_dataset(PrepareDatasetConfig(str(tmp_path / "sharp"), raw=True, color=True))
+    (real_only,) = tmp_path.glob("sharp_color_raw_val_tf")
+    run("calibrate", "--weights", demo[0].checkpoint, val_set, real_only, "--output", weights)
+    fitted = load_checkpoint(weights).calibration.fitted_on
+    run("calibrate", "--weights", demo[0].checkpoint, val_set, "--output", alone)
+    before = load_checkpoint(alone).calibration.fitted_on
+    assert fitted.startswith("crops_color_raw_val_tf + sharp_color_raw_val_tf: ")
+    n_real, n_before = (int(re.search(r"(\d+) real", text)[1]) for text in (fitted, before))
+    assert n_real > n_before
+    capsys.readouterr()
+    run("calibrate", "--weights", weights, real_only, code=2)
+    assert "needs real and manipulated faces" in capsys.readouterr().err
+    run("calibrate", "--weights", weights, val_set, val_set, code=2)
+    assert "hold the same face twice" in capsys.readouterr().err
 
 
 def test_calibrate_changes_thresholds_and_not_the_order(demo, val_set, test_set, tmp_path, capsys):

@@ -34,7 +34,7 @@ def in_bash(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_make_demo_with_a_file_of_ones_own(clip, tmp_path, monkeypatch, capsys):
     """What `make demo VIDEO=my.mp4` calls, at a small size; the whole runs in .ci/run."""
-    assert blocks("sh")[0].strip() == "make demo"
+    assert blocks("sh")[1].strip() == "make demo"
     assert "`make demo VIDEO=my.mp4`" in README
     folder = tmp_path / "demo"
     recipe = in_bash(
@@ -57,6 +57,16 @@ def test_make_demo_with_a_file_of_ones_own(clip, tmp_path, monkeypatch, capsys):
     assert "make demo" in (ROOT / ".ci" / "run").read_text()
 
 
+def test_the_first_command_needs_no_option(checkout, clip):
+    """Its first line is the install, which made the environment that this test runs in."""
+    install, *rest = blocks("sh")[0].splitlines()
+    assert install == "make install" and rest == [".venv/bin/mdcsd detect my.mp4"]
+    shutil.copy(clip, checkout / "my.mp4")
+    done = in_bash("\n".join(rest), checkout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"(likely|uncertain|cannot).*my\.mp4: ", done.stdout)
+
+
 @pytest.fixture
 def checkout(demo, tmp_path) -> Path:
     """A folder that looks like a checkout after `make demo`."""
@@ -68,7 +78,7 @@ def checkout(demo, tmp_path) -> Path:
 
 
 def test_every_other_command_and_the_python_run(checkout, monkeypatch, capsys):
-    for block in blocks("sh")[1:]:
+    for block in blocks("sh")[2:]:
         done = in_bash(block, checkout)
         assert done.returncode == 0, done.stdout + done.stderr
     assert (checkout / "verdicts.jsonl").read_text().count("\n") == 8

@@ -1,7 +1,7 @@
 """Tells whether the face in a video or picture is real or manipulated.
 
 >>> from mdcsd import Detector                                      # doctest: +SKIP
->>> Detector("runs/mdcsd/best.safetensors").judge("clip.mp4")       # doctest: +SKIP
+>>> Detector().judge("clip.mp4")                                    # doctest: +SKIP
 
 `import mdcsd` loads nothing heavy: the public names arrive when they are asked for.
 """

@@ -26,7 +26,7 @@ from mdcsd.metrics import (
     summed_figures,
 )
 from mdcsd.nouns import FloatArray, IntArray
-from mdcsd.shard_set import open_shards
+from mdcsd.shard_set import ShardSet, open_shards
 
 _LOG_TEMPERATURES = (-3.0, 3.0)
 
@@ -43,27 +43,24 @@ class Calibrated:
 
 
 def calibrate(config: CalibrateConfig) -> Calibrated:
-    """Fit temperature and thresholds on a validation set, and store them in the checkpoint.
+    """Fit temperature and thresholds on validation sets, and store them in the checkpoint.
 
-    Raises: DataError if the set lacks a class, or does not fit the checkpoint.
+    Several sets are laid together, so that real faces of other kinds than the training's count
+    too: one of them may hold real faces alone.
+
+    Raises: DataError if they lack a class, hold a face twice, or do not fit the checkpoint.
     """
-    if not config.weights or not config.val_dataset:
-        raise InputError("expected --weights CHECKPOINT and VAL_DATASET, a *_tf folder.")
+    if not config.weights or not config.val_datasets:
+        raise InputError("expected --weights CHECKPOINT and VAL_DATASET, *_tf folders.")
     path = Path(config.weights)
-    checkpoint, shards = load_checkpoint(path), open_shards(Path(config.val_dataset))
-    if shards.split == "test":
-        raise DataError(
-            f"{shards.path}: a test set; thresholds fitted on it flatter themselves. Give the "
-            "validation set."
-        )
-    measured = measure_shards(checkpoint, shards, config.device, config.batch_size)
-    classes = set(measured.is_fake.tolist())
-    if classes != {0, 1}:
-        raise DataError(
-            f"{shards.path}: calibration needs real and manipulated faces, and labels for all. "
-            "Give the validation set of the training."
-        )
-    calibration = fit_calibration(measured, shards.name)
+    checkpoint = load_checkpoint(path)
+    shards = [_open_validation(Path(each)) for each in config.val_datasets]
+    names = " + ".join(each.name for each in shards)
+    measured = _lay_together(
+        [measure_shards(checkpoint, each, config.device, config.batch_size) for each in shards],
+        names,
+    )
+    calibration = fit_calibration(measured, names)
     output = Path(config.output) if config.output else path
     changed: Checkpoint = replace(checkpoint, calibration=calibration)
     save_checkpoint(changed, output)
@@ -74,6 +71,34 @@ def calibrate(config: CalibrateConfig) -> Calibrated:
         path=output,
         checkpoint_id=changed.checkpoint_id,
     )
+
+
+def _open_validation(path: Path) -> ShardSet:
+    shards = open_shards(path)
+    if shards.split == "test":
+        raise DataError(
+            f"{shards.path}: a test set; thresholds fitted on it flatter themselves. Give the "
+            "validation set."
+        )
+    return shards
+
+
+def _lay_together(parts: list[Measured], names: str) -> Measured:
+    """Answers to several sets as those to one."""
+    measured = replace(
+        parts[0],
+        origins=[origin for part in parts for origin in part.origins],
+        label=torch.cat([part.label for part in parts]),
+        logits=torch.cat([part.logits for part in parts]),
+    )
+    if set(measured.is_fake.tolist()) != {0, 1}:
+        raise DataError(
+            f"{names}: calibration needs real and manipulated faces, and labels for all. "
+            "Give the validation set of the training."
+        )
+    if len({origin.key for origin in measured.origins}) < len(measured.origins):
+        raise DataError(f"{names}: hold the same face twice. Give each set once.")
+    return measured
 
 
 def fit_calibration(measured: Measured, name: str) -> Calibration:

@@ -20,6 +20,7 @@ import torch
 from mdcsd import storage
 from mdcsd.checkpoint import Checkpoint, load_checkpoint
 from mdcsd.config import Device, FrameSelection, Pool
+from mdcsd.default_weights import weights_path
 from mdcsd.errors import InputError
 from mdcsd.evidence import collect_evidence
 from mdcsd.explain import explain_crops
@@ -27,19 +28,19 @@ from mdcsd.face_crops import crop_faces
 from mdcsd.faces import FaceFinder
 from mdcsd.inference import autocast, check_finite, choose_device
 from mdcsd.judging_config import DetectConfig
-from mdcsd.judging_nouns import Calibration, FrameScore, Heatmaps, MediaFacts, TrackScore, Verdict
-from mdcsd.media_facts import is_strongly_compressed, read_media_facts
-from mdcsd.metrics import describe_pooling, min_track_frames, pool_video
+from mdcsd.judging_nouns import FrameScore, Heatmaps, TrackScore, Verdict
+from mdcsd.media_facts import read_media_facts
+from mdcsd.metrics import describe_pooling, pool_video
 from mdcsd.network import to_score
 from mdcsd.nouns import FaceCrop, FloatArray, Frame, RgbArray
 from mdcsd.pictures import IMAGE_SUFFIXES, read_image
 from mdcsd.preprocess import crop_to_tensor
+from mdcsd.quality import LeftOut, leave_out
 from mdcsd.tracks import Tracker
 from mdcsd.video import iter_frames
+from mdcsd.wording import face_warnings, media_warnings, say_reason
 
 _BATCH = 32
-_SMALL_FACE_PX = 64
-_FEW_FRAMES = 8  # a quarter of what is sampled by default
 
 Progress = Callable[[int, int], None]
 
@@ -47,15 +48,13 @@ Progress = Callable[[int, int], None]
 class Detector:
     """Judges pictures and videos with one checkpoint; load once, use often.
 
-    >>> Detector("runs/mdcsd/best.safetensors").judge("clip.mp4").verdict  # doctest: +SKIP
+    >>> Detector().judge("clip.mp4").verdict                            # doctest: +SKIP
     'likely_real'
     """
 
     def __init__(self, weights: str | Path | None = None, device: Device = "auto") -> None:
-        """Load a checkpoint onto a device ("auto", "cpu" or "cuda")."""
-        if weights is None:
-            raise InputError("no weights given. Pass --weights with the path that train printed.")
-        self.checkpoint: Checkpoint = load_checkpoint(Path(weights))
+        """Load a checkpoint, by default the embedded one, onto "auto", "cpu" or "cuda"."""
+        self.checkpoint: Checkpoint = load_checkpoint(weights_path(weights))
         self.checkpoint_id = self.checkpoint.checkpoint_id
         self._device = torch.device(choose_device(device))
         self._network = self.checkpoint.build().to(self._device)
@@ -90,15 +89,17 @@ class Detector:
         n_sampled = 0
         crops: list[FaceCrop] = []
         rows: list[FrameScore] = []
-        for n_read, batch in _batches(self.iter_crops(path, n_frames, cropped, progress)):
+        left_out: list[LeftOut] = []
+        for n_read, found in _batches(self.iter_crops(path, n_frames, cropped, progress)):
             n_sampled += n_read
+            batch = leave_out(found, left_out)
             rows += [
                 FrameScore(crop.frame_index, crop.time_s, crop.track_id, score, crop.box_xyxy_px)
                 for crop, score in zip(batch, self.score(batch)[0].tolist(), strict=True)
             ]
             crops += batch if evidence else []
         settings = {"frames": n_frames, "pool": pool, "cropped": cropped}
-        verdict = self._verdict(path, n_sampled, tuple(rows), settings)
+        verdict = self._verdict(path, n_sampled, tuple(rows), left_out, settings)
         if not evidence:
             return verdict
         shown = collect_evidence(crops, rows, verdict.tracks, self.explain, n_sampled)
@@ -175,7 +176,12 @@ class Detector:
                 progress(n_done, n_all)
 
     def _verdict(
-        self, path: Path, n_sampled: int, frames: tuple[FrameScore, ...], settings: dict[str, Any]
+        self,
+        path: Path,
+        n_sampled: int,
+        frames: tuple[FrameScore, ...],
+        left_out: list[LeftOut],
+        settings: dict[str, Any],
     ) -> Verdict:
         by_track: dict[int, list[FrameScore]] = defaultdict(list)
         for frame in frames:
@@ -196,14 +202,14 @@ class Detector:
                 "uncertain_from": calibration.uncertain_from,
                 "manipulated_from": calibration.manipulated_from,
             },
-            reason=_reason(score, n_sampled, by_track, calibration),
+            reason=say_reason(score, n_sampled, by_track, left_out, calibration),
             checkpoint_id=self.checkpoint_id,
             backend=f"torch {torch.__version__} {self._device.type}",
             pooling=describe_pooling(settings["pool"]),
             n_frames_sampled=n_sampled,
             tracks=tuple(_summarise(track, rows) for track, rows in sorted(by_track.items())),
             frames=frames,
-            warnings=(*_face_warnings(n_sampled, by_track), *_media_warnings(media)),
+            warnings=(*face_warnings(n_sampled, by_track, left_out), *media_warnings(media)),
             calibrated_on=calibration.fitted_on,
             network=self._describe_network(),
             weights_licence=str(self.checkpoint.provenance.get("licence", "")),
@@ -280,55 +286,3 @@ def _summarise(track_id: int, rows: list[FrameScore]) -> TrackScore:
         first_s=rows[0].time_s,
         last_s=rows[-1].time_s,
     )
-
-
-def _reason(
-    score: float | None,
-    n_sampled: int,
-    by_track: dict[int, list[FrameScore]],
-    calibration: Calibration,
-) -> str:
-    """Say in one sentence why the verdict is what it is."""
-    low, high = calibration.uncertain_from, calibration.manipulated_from
-    if not by_track:
-        return f"no face found in {n_sampled} sampled frame(s)"
-    if score is None:
-        most = max(len(rows) for rows in by_track.values())
-        needed = int(np.ceil(min_track_frames(n_sampled)))
-        return f"nobody is seen in more than {most} of {n_sampled} sampled frames, {needed} needed"
-    if score >= high:
-        return f"score {score:.3g} is at or above {high:.3g}"
-    if score >= low:
-        return f"score {score:.3g} is between {low:.3g} and {high:.3g}"
-    return f"score {score:.3g} is below {low:.3g}"
-
-
-def _face_warnings(n_sampled: int, by_track: dict[int, list[FrameScore]]) -> Iterator[str]:
-    sides = [row.box_xyxy_px[2] - row.box_xyxy_px[0] for rows in by_track.values() for row in rows]
-    if not sides:
-        return
-    if float(np.median(sides)) < _SMALL_FACE_PX:
-        yield f"small faces: crops of {np.median(sides):.0f} px, below {_SMALL_FACE_PX}"
-    if len(by_track) > 1:
-        yield f"several people: {len(by_track)} tracks"
-    n_with_face = len({row.frame_index for rows in by_track.values() for row in rows})
-    if n_with_face < n_sampled / 2:
-        yield f"a face in only {n_with_face} of {n_sampled} sampled frames"
-    most = max(len(rows) for rows in by_track.values())
-    if n_sampled == 1:
-        yield "one picture: a single face decides, where a video would give many"
-    elif most < _FEW_FRAMES:
-        yield f"few frames: nobody is judged in more than {most}"
-
-
-def _media_warnings(media: MediaFacts) -> Iterator[str]:
-    if not is_strongly_compressed(media):
-        pass
-    elif media.jpeg_quality is not None:
-        yield f"strong compression: JPEG quality of about {media.jpeg_quality}"
-    else:
-        yield (
-            f"strong compression, or a very still picture: {media.bits_per_pixel:.3f} bits a pixel"
-        )
-    if media.kind == "video":
-        yield from media.hints

@@ -19,6 +19,7 @@ from mdcsd.checkpoint import Checkpoint, load_checkpoint
 from mdcsd.class_figures import class_figures
 from mdcsd.comparison import compare
 from mdcsd.data_scores import DataScores, join_scores, open_data, score_data
+from mdcsd.default_weights import weights_path
 from mdcsd.detector import Detector
 from mdcsd.errors import DataError, InputError
 from mdcsd.evaluation_report import Report, Rules, build_report, overall_figures, uncalibrated
@@ -37,6 +38,7 @@ from mdcsd.predictions import (
 )
 from mdcsd.runs import environment
 from mdcsd.shard_set import keep_manipulations, open_shards
+from mdcsd.verdict_counts import count_verdicts
 
 _TSNE_FACES = 2000
 _MIN_TSNE_FACES = 10
@@ -80,21 +82,24 @@ def run_test(config: TestConfig) -> Evaluation:
         **build_report(predictions, rules),
         **_signature(checkpoint, f"{config.model} on {shards.name}"),
         "dataset": shards.name,
+        "verdicts": _verdicts(predictions, checkpoint, rules),
         **class_figures(measured, predictions, checkpoint.class_names, rules),
     }
     return Evaluation(report, predictions)
 
 
-def output_folder(model: str, output: str | None, name: str) -> Path:
-    """Where the files of a run on a data set go: as asked, or beside the checkpoint."""
-    return Path(output) if output else Path(model).parent / name
+def output_folder(model: str | None, output: str | None, name: str) -> Path:
+    """Where a run's files go: as asked, or beside the checkpoint; the embedded one's in runs."""
+    if output:
+        return Path(output)
+    return (Path(model).parent if model else Path("runs")) / name
 
 
 def evaluate(config: EvaluateConfig, progress: Progress = lambda *_: None) -> Evaluation:
     """Judge a checkpoint on data sets, or a table of any detector's scores.
 
     Args:
-        config: `weights` and `data`, or `predictions`.
+        config: `data`, and `weights` unless the embedded ones, or `predictions`.
         progress: called with (videos done, videos in all) of each data set.
 
     Returns: report and rows; nothing is written.
@@ -110,17 +115,18 @@ def evaluate(config: EvaluateConfig, progress: Progress = lambda *_: None) -> Ev
         judged = DataScores(predictions, {}, np.empty((0, 0)), (), ())
         source = f"scores in {Path(config.predictions).name}"
         return _finish(config, judged, against, rules, None, source)
-    if not config.weights or not config.data:
+    if not config.data:
         raise InputError(
-            "expected --weights CHECKPOINT and --data NAME=ROOT, or --predictions predictions.csv."
+            "expected --data NAME=ROOT for a checkpoint to judge, or --predictions predictions.csv."
         )
+    weights = weights_path(config.weights)
     opened = open_data(config)
-    detector = Detector(config.weights, config.device)
+    detector = Detector(weights, config.device)
     recode = parse_recode(config.recode) if config.recode else None
     scores = join_scores([score_data(detector, each, config, recode, progress) for each in opened])
     check_compression(scores.compressions, config.compression)
     rules = _rules(detector.checkpoint, config.threshold, config.pool, config.draws, config.seed)
-    source = f"{Path(config.weights).name} on {', '.join(config.data)}"
+    source = f"{weights.name} on {', '.join(config.data)}"
     return _finish(config, scores, against, rules, detector.checkpoint, source)
 
 
@@ -146,7 +152,9 @@ def _finish(
         else {
             "name": recode.name,
             "overall": overall_figures(judged.perturbed[recode], rules),
+            "verdicts": _verdicts(judged.perturbed[recode], checkpoint, rules),
         },
+        "verdicts": _verdicts(judged.predictions, checkpoint, rules),
         "robustness": _robustness(judged, rules) if config.robustness else None,
         "against": None
         if against is None
@@ -196,6 +204,15 @@ def _robustness(judged: DataScores, rules: Rules) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _verdicts(
+    predictions: Predictions, checkpoint: Checkpoint | None, rules: Rules
+) -> list[dict[str, Any]] | None:
+    """What users would be told; a table of scores has no thresholds."""
+    if checkpoint is None:
+        return None
+    return count_verdicts(predictions, checkpoint.calibration, rules.pool)
 
 
 def _plane(judged: DataScores, seed: int) -> dict[str, Any] | None:

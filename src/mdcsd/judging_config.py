@@ -54,8 +54,8 @@ class CalibrateConfig:
 
     weights: str = ""
     """Checkpoint file."""
-    val_dataset: str = ""
-    """Validation data set, *_tf folder or .tfrecords file; never the test set."""
+    val_datasets: tuple[str, ...] = ()
+    """Validation data sets, *_tf folders or .tfrecords files; never a test set."""
     output: str | None = None
     """Where to write the checkpoint with the new calibration; none means in its place."""
     batch_size: int = 32
@@ -73,7 +73,7 @@ class EvaluateConfig:
     """How a detector is judged, on data sets or from a table of its scores."""
 
     weights: str | None = None
-    """Checkpoint file."""
+    """Checkpoint file; none takes the embedded detector."""
     data: tuple[str, ...] = ()
     """NAME=ROOT each: a data set as downloaded, a catalogue, or a *_tf folder."""
     predictions: str | None = None
@@ -107,9 +107,9 @@ class EvaluateConfig:
     split_seed: int = 0
     """Seed of a data set's split where it has none and none is kept; that of the training."""
     tsne: bool = True
-    """Map features to a plane; needs weights."""
+    """Map features to a plane; not with a table."""
     output: str | None = None
-    """Folder for predictions.csv, report.json and plots; none makes one beside the checkpoint."""
+    """Folder for predictions.csv, report.json, plots; none: beside the checkpoint, or in runs."""
     batch_size: int = 32
     """Faces per step."""
     device: Device = "auto"
@@ -136,8 +136,8 @@ class EvaluateConfig:
             self.refuse_unread("a table", "split", "split_seed", "frames", "limit", "batch_size",
                                "device", "tsne")  # fmt: skip
         for name in ("recode", "robustness"):
-            needed = bool(self.weights) or not getattr(self, name)
-            check(needed, f"--{name} needs videos. Give --weights and --data.")
+            needed = not self.predictions or not getattr(self, name)
+            check(needed, f"--{name} needs videos. Give --data instead of a table.")
 
     def refuse_unread(self, source: str, *names: str) -> None:
         """Refuse settings that mean nothing for a kind of source, unless at their default."""
@@ -155,7 +155,7 @@ class DetectConfig:
     """How a file of the user's is judged."""
 
     weights: str | None = None
-    """Checkpoint file."""
+    """Checkpoint file; none takes the embedded detector."""
     frames: int = 32
     """Frames sampled evenly over a video."""
     pool: Pool = "track"

@@ -263,13 +263,14 @@ def bench_files(root: Path) -> list[Path]:
 
 
 def read_plain(dataset: str, root: Path) -> Scan:
-    """Folders of videos: original or real, and a folder a manipulation.
+    """Folders of videos, or of pictures: original or real, and a folder a manipulation.
 
-    Folders train, val and test may stand above or below the class; what lies deeper belongs
-    to the video's name. The same name in two splits is another video, unless names are those
-    of originals (`000_003`), which then must not stand in two.
+    Pictures are read where there is no video; each counts as one. Folders train, val and test
+    may stand above or below the class; what lies deeper belongs to the video's name. The same name
+    in two splits is another video, unless names are those of originals (`000_003`), which then
+    must not stand in two.
     """
-    files = walk(root, VIDEO_SUFFIXES)
+    files = walk(root, VIDEO_SUFFIXES) or walk(root, IMAGE_SUFFIXES)
     rows = {path: row for path in files if (row := _plain_row(path))}
     if files and not rows:
         raise InputError(

@@ -18,6 +18,7 @@ from mdcsd.judging_nouns import Heatmaps
 from mdcsd.metrics import pool_video
 from mdcsd.nouns import FaceCrop, RgbArray
 from mdcsd.pictures import encode_png
+from mdcsd.quality import LeftOut, explain_refusal, leave_out
 
 _TILE_PX, _GAP_PX, _TITLE_PX = 256, 8, 44
 _INK, _PAPER = (34, 34, 34), 255
@@ -25,12 +26,16 @@ _INK, _PAPER = (34, 34, 34), 255
 
 @dataclass(frozen=True)
 class Explained:
-    """What was written of one file: its score, None as in a verdict, and a strip a face."""
+    """What was written of one file: its score, None as in a verdict, and a strip a face.
+
+    `unjudged` says why no face of it could be judged, if faces were found.
+    """
 
     path: Path
     score: float | None
     folder: Path
     strips: tuple[Path, ...]
+    unjudged: str = ""
 
 
 def explain_file(
@@ -46,8 +51,10 @@ def explain_file(
     scores: dict[int, list[tuple[int, float]]] = defaultdict(list)
     pictures: dict[str, bytes] = {}
     n_sampled = 0
-    for _, crops in detector.iter_crops(path, n_frames, cropped):
+    left_out: list[LeftOut] = []
+    for _, all_crops in detector.iter_crops(path, n_frames, cropped):
         n_sampled += 1
+        crops = leave_out(all_crops, left_out)
         found = zip(crops, detector.score(crops)[0].tolist(), detector.explain(crops), strict=True)
         for crop, score, maps in found:
             scores[crop.track_id].append((crop.frame_index, score))
@@ -57,7 +64,10 @@ def explain_file(
     for name, picture in pictures.items():
         storage.write_bytes(folder / name, picture)
     strips = tuple(folder / name for name in pictures)
-    return Explained(path, pool_video(scores, n_sampled, "track"), folder, strips)
+    score = pool_video(scores, n_sampled, "track")
+    is_refused = bool(left_out) and not strips
+    unjudged = explain_refusal([face.flaw for face in left_out]) if is_refused else ""
+    return Explained(path, score, folder, strips, unjudged)
 
 
 def draw_strip(crop: FaceCrop, score: float, maps: Heatmaps) -> RgbArray:

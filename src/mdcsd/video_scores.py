@@ -34,6 +34,7 @@ from mdcsd.nouns import (
 )
 from mdcsd.perturb import Perturbation, distort, recode_video
 from mdcsd.pictures import IMAGE_SUFFIXES, read_image
+from mdcsd.quality import leave_out
 from mdcsd.tracks import Tracker
 from mdcsd.video import find_media, iter_frames, spread_indices
 
@@ -83,7 +84,8 @@ def score_videos(
     """Judge the faces of videos.
 
     Args:
-        entries: what to judge; one that cannot be read, or shows no face, is not left out but
+        entries: what to judge; one that cannot be read, or shows no face that can be judged
+            (`quality.judge_quality`, asked of the untouched frame), is not left out but
             `unjudged`.
         n_frames: frames to sample evenly over each.
         perturbations: versions to judge besides the untouched one.
@@ -141,8 +143,9 @@ def _score_entry(
     located: list[FaceCrop] = []
     first: FloatArray | None = None
     n_sampled = 0
-    for frame, crops in _iter_crops(detector, entry, n_frames):
+    for frame, found in _iter_crops(detector, entry, n_frames):
         n_sampled += 1
+        crops = leave_out(found, [])
         versions: list[Perturbation | None] = [None, *of_frame] if crops else []
         for version in versions:
             rgb = frame.rgb if version is None else distort(frame.rgb, version, rng)

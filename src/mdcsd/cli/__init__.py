@@ -15,9 +15,11 @@ from mdcsd.cli import (
     bench,
     blend,
     calibrate,
+    card,
     datasets,
     demo,
     detect,
+    embed,
     evaluate,
     explain,
     prepare_dataset,
@@ -49,13 +51,27 @@ app = _app("Is the face in this video real or manipulated? MD-CSDNetwork, from v
 
 @app.callback(invoke_without_command=True)
 def _version(
-    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+    version: bool = typer.Option(
+        False, "--version", help="Print version, default weights and their terms, and leave."
+    ),
 ) -> None:
     if version:
-        from importlib.metadata import version as version_of
-
-        print(f"mdcsd {version_of('mdcsd')}")
+        _say_version()
         raise typer.Exit
+
+
+def _say_version() -> None:
+    from importlib.metadata import version as version_of
+
+    from mdcsd.default_weights import read_default
+
+    print(f"mdcsd {version_of('mdcsd')}, code under Apache-2.0")
+    default = read_default()
+    if default is None:
+        print("default weights: none embedded, give --weights CHECKPOINT")
+    else:
+        terms = default.licence or "no licence stated"
+        print(f"default weights: {default.checkpoint_id}, {terms}")
 
 
 app.command("process-frames")(process_frames.process_frames)
@@ -63,7 +79,9 @@ app.command("prepare-dataset")(prepare_dataset.prepare_dataset)
 app.command("train")(train.train)
 app.command("test")(test.test)
 app.command("calibrate")(calibrate.calibrate)
+app.command("embed")(embed.embed)
 app.command("evaluate")(evaluate.evaluate)
+app.command("card")(card.card)
 app.command("detect")(detect.detect)
 app.command("explain")(explain.explain)
 app.command("serve")(serve.serve)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mdcsd.cli.options import print_table
+from mdcsd.cli.options import Weights, print_table
 
 app = typer.Typer(
     help="Measure what the docs quote.",
@@ -69,7 +69,7 @@ def blend(
 @app.command()
 def serve(
     clip: Annotated[Path, typer.Argument(help="A short mp4 clip with a face.")],
-    weights: Annotated[Path, typer.Option("--weights", help="Checkpoint.")],
+    weights: Weights = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Files.")] = 200,
     clients: Annotated[int, typer.Option("--clients", min=1, help="Who post them.")] = 50,
     workers: Annotated[
@@ -79,6 +79,7 @@ def serve(
     """Load a server of its own: do all reports arrive, and does memory stay?"""
     from mdcsd.bench import as_rows
     from mdcsd.bench_serve import bench_serve
+    from mdcsd.default_weights import weights_path
 
-    figures = bench_serve(clip, weights, jobs, clients, workers)
+    figures = bench_serve(clip, weights_path(weights), jobs, clients, workers)
     print_table("bench serve", ["figure", "value"], as_rows(figures))

@@ -17,14 +17,18 @@ from mdcsd.cli.options import (
 
 _NAMES = {
     name: f"calibrate.{name}"
-    for name in ("weights", "val_dataset", "output", "batch_size", "device")
+    for name in ("weights", "val_datasets", "output", "batch_size", "device")
 }
 
 
 def calibrate(
     ctx: typer.Context,
-    val_dataset: Annotated[
-        str | None, typer.Argument(help="Validation data: *_tf folder or .tfrecords file.")
+    val_datasets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="VAL_DATASET...",
+            help="Validation data: *_tf folders or .tfrecords files, also of real faces alone.",
+        ),
     ] = None,
     weights: Annotated[
         str | None, typer.Option("--weights", help="Checkpoint: the path that train printed.")

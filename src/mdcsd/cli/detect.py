@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mdcsd.cli.options import Assignments, DeviceOption, Recipe, progress_bar, settings_of
+from mdcsd.cli.options import (
+    Assignments,
+    DeviceOption,
+    Recipe,
+    Weights,
+    progress_bar,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from mdcsd.detect_batch import Batch, Outputs
@@ -33,9 +40,7 @@ def detect(
             help="Pictures, videos, folders of them, globs, or - for paths on standard input."
         ),
     ],
-    weights: Annotated[
-        str | None, typer.Option("--weights", help="Checkpoint: the path that train printed.")
-    ] = None,
+    weights: Weights = None,
     frames: Annotated[
         int | None,
         typer.Option("--frames", help="Frames sampled evenly over a video.", show_default="32"),

@@ -13,6 +13,7 @@ from mdcsd.cli.options import (
     DeviceOption,
     Recipe,
     Seed,
+    Weights,
     interval,
     number,
     print_table,
@@ -44,9 +45,6 @@ _FIGURES = {
 }
 
 
-Weights = Annotated[
-    str | None, typer.Option("--weights", help="Checkpoint: the path that train printed.")
-]
 Data = Annotated[
     list[str] | None,
     typer.Option(
@@ -108,7 +106,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         help="Folder for predictions.csv, report.json and plots.",
-        show_default="with --weights: beside the checkpoint",
+        show_default="beside the checkpoint, or in runs",
     ),
 ]
 BatchSize = Annotated[
@@ -174,14 +172,35 @@ def _print(report: dict[str, Any]) -> None:
             ["group", "real", "fake", "frame AUC", "video AUC", "95 % interval", "video EER"],
             [_group_row(group) for group in report["groups"]],
         )
+    _print_verdicts("verdicts, in videos", report["verdicts"])
     for title, part in (("recoded", report["recoded"]), ("against", report["against"])):
         if part:
             _print_part(title, part)
+    if report["recoded"]:
+        name = report["recoded"]["name"]
+        _print_verdicts(f"verdicts, encoded anew as {name}", report["recoded"]["verdicts"])
     for row in report["robustness"] or ():
         entry = row["metrics"]["video_auc"]
         name = f"{row['distortion']} {row['parameter']:g}"
         print(f"{name:<18} video AUC {number(entry['value'])}  {interval(entry)}")
     _print_notes(report)
+
+
+def _print_verdicts(title: str, rows: list[dict[str, Any]] | None) -> None:
+    """How often each verdict falls; of real videos "likely manipulated" is a false alarm."""
+    if not rows:
+        return
+    words = ("likely_real", "uncertain", "likely_manipulated", "cannot_judge")
+    print_table(
+        title,
+        ["group", "videos", *(word.replace("_", " ") for word in words), "share manipulated",
+         "95 % interval"],
+        [
+            [" ".join(filter(None, (row["dataset"], row["compression"], row["manipulation"]))),
+             str(row["n"]), *(str(row[word]) for word in words), *_cells(row["share_manipulated"])]
+            for row in rows
+        ],
+    )  # fmt: skip
 
 
 def _print_part(title: str, part: dict[str, Any]) -> None:
@@ -240,16 +259,16 @@ def _write(
     json_path: Path | None,
     html_path: Path | None,
 ) -> list[Path]:
-    """Write what was asked for; with weights the rows are kept in any case."""
+    """Write what was asked for; of a checkpoint the rows are kept in any case."""
     from mdcsd import storage
     from mdcsd.evaluation import output_folder
     from mdcsd.evaluation_page import render_page
     from mdcsd.plots import evaluation_plots, to_png, to_svg
 
     written: list[Path] = []
-    if config.weights or config.output:
+    if config.output or not config.predictions:
         name = "evaluate_" + "_".join(evaluation.report["datasets"])
-        folder = output_folder(config.weights or "", config.output, name)
+        folder = output_folder(config.weights, config.output, name)
         written += evaluation.write(folder)
         for plot, figure in evaluation_plots(evaluation.report).items():
             storage.write_bytes(folder / "plots" / f"{plot}.png", to_png(figure))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mdcsd.cli.options import DeviceOption, progress_bar, settings_of
+from mdcsd.cli.options import DeviceOption, Weights, progress_bar, settings_of
 
 if TYPE_CHECKING:
     from mdcsd.detector import Detector
@@ -24,9 +24,7 @@ def explain(
     output: Annotated[
         Path, typer.Option("--output", help="Folder for the strips, one PNG a face.")
     ],
-    weights: Annotated[
-        str | None, typer.Option("--weights", help="Checkpoint: the path that train printed.")
-    ] = None,
+    weights: Weights = None,
     frames: Annotated[
         int, typer.Option("--frames", help="Frames sampled evenly over a video.")
     ] = 8,
@@ -66,6 +64,7 @@ def _explain(detector: Detector, path: Path, output: Path, frames: int, cropped:
         print(f"error: {readable(str(error))}", file=sys.stderr)
         return False
     score = "  -  " if done.score is None else f"{done.score:.3f}"
-    where = f"{len(done.strips)} face(s) in {done.folder}" if done.strips else "no face found"
+    nothing = done.unjudged or "no face found"
+    where = f"{len(done.strips)} face(s) in {done.folder}" if done.strips else nothing
     print(f"{score}  {readable(f'{path}: {where}')}", flush=True)
     return True

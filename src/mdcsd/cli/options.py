@@ -27,6 +27,14 @@ DeviceOption = Annotated[
     str | None,
     typer.Option("--device", help="auto, cpu or cuda.", show_default="auto"),
 ]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        help="Checkpoint: the path that train printed.",
+        show_default="the embedded detector",
+    ),
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed.", show_default="0")]
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mdcsd.cli.options import Weights
+from mdcsd.default_weights import weights_path
 from mdcsd.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,9 +33,7 @@ AllowHost = Annotated[
 
 
 def serve(
-    weights: Annotated[
-        Path, typer.Option("--weights", help="Checkpoint: the path that train printed.")
-    ],
+    weights: Weights = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="TCP port; 0 takes a free one.")] = 8000,
     data: Annotated[
@@ -78,8 +78,9 @@ def serve(
         keep_s=keep_minutes * 60,
     )
     settings = ServeSettings(
-        weights=str(weights), data=data, host=host, port=port, workers=workers or 1, frames=frames,
-        token=_read_token(token_file), allowed_hosts=tuple(allow_host or ()), limits=limits,
+        weights=str(weights_path(weights)), data=data, host=host, port=port, workers=workers or 1,
+        frames=frames, token=_read_token(token_file), allowed_hosts=tuple(allow_host or ()),
+        limits=limits,
     )  # fmt: skip
     _warn(settings)
     run(settings, load_judge, lambda known: count_workers(known, workers))

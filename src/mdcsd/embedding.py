@@ -1,0 +1,70 @@
+"""The job: a trained checkpoint -> the detector that the package carries."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mdcsd.checkpoint import Checkpoint, compact_checkpoint, load_checkpoint, save_checkpoint
+from mdcsd.default_weights import MAX_EMBEDDED_BYTES
+from mdcsd.errors import InputError
+
+_HEADER_BYTES = 100_000  # more than names, shapes and provenance take
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What was written: where, its size in bytes, its id and that of what it was made of."""
+
+    path: Path
+    size_bytes: int
+    checkpoint_id: str
+    source_id: str
+
+
+def embed_checkpoint(source: Path, licence: str, output: Path) -> Embedded:
+    """Round a checkpoint to 16 bits and write it with the terms of its weights.
+
+    Args:
+        licence: the terms, or a text file of them whose first paragraph is taken.
+
+    Raises: CheckpointError if it is none, or does not fit 16 bits; InputError if it would be
+        larger than the package may carry, or the terms are empty. Nothing is written then.
+    """
+    whole = load_checkpoint(source)
+    compact = compact_checkpoint(whole)
+    _check_size(source, compact)
+    origin = {"licence": _read_licence(licence), "compacted_from": whole.checkpoint_id}
+    if command := whole.provenance.get("command"):
+        origin["command"] = _without_folders(str(command))
+    named = replace(compact, provenance={**whole.provenance, **origin})
+    save_checkpoint(named, output)
+    return Embedded(output, output.stat().st_size, named.checkpoint_id, whole.checkpoint_id)
+
+
+def _check_size(source: Path, checkpoint: Checkpoint) -> None:
+    n_bytes = sum(each.numel() * each.element_size() for each in checkpoint.state_dict.values())
+    if n_bytes + _HEADER_BYTES > MAX_EMBEDDED_BYTES:
+        raise InputError(
+            f"{source}: takes {n_bytes / 1e6:.1f} MB in 16 bits; the package carries up to "
+            f"{MAX_EMBEDDED_BYTES / 1e6:.0f} MB. Embed a smaller network, and give this one by "
+            "--weights."
+        )
+
+
+def _without_folders(command: str) -> str:
+    """A command with the names of files alone: whose folders they lay in is nobody's concern."""
+    return re.sub(r"(?<![\w.~-])[~/][\w.~/+-]*/", "", command)
+
+
+def _read_licence(given: str) -> str:
+    """Terms on one line: those given, or the first paragraph of a file."""
+    try:
+        text = Path(given).read_text(encoding="utf-8") if Path(given).is_file() else given
+    except (OSError, UnicodeDecodeError):
+        text = given  # longer than a name of a file may be, or no text
+    line = " ".join(text.strip().split("\n\n")[0].split())
+    if not line:
+        raise InputError("--licence is empty. Say under which terms the weights may be used.")
+    return line
