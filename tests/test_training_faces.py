@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from mdcsd.augment_config import AugmentConfig, BlendConfig
 
 from conftest import save_noise
+from mdcsd.augment_config import AugmentConfig, BlendConfig
 from mdcsd.config import PrepareDatasetConfig
 from mdcsd.errors import DataError
 from mdcsd.loader import Classes, cut_training_batches, epoch_order, iter_batches
