@@ -38,7 +38,8 @@ def embed_checkpoint(source: Path, licence: str, output: Path) -> Embedded:
     origin = {"licence": _read_licence(licence), "compacted_from": whole.checkpoint_id}
     if command := whole.provenance.get("command"):
         origin["command"] = _without_folders(str(command))
-    named = replace(compact, provenance={**whole.provenance, **origin})
+    network = replace(compact.network, pretrained="none", pretrained_file=None)
+    named = replace(compact, network=network, provenance={**whole.provenance, **origin})
     save_checkpoint(named, output)
     return Embedded(output, output.stat().st_size, named.checkpoint_id, whole.checkpoint_id)
 
