@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def embedded(demo, bare, tmp_path, capsys):
     (tmp_path / "terms.txt").write_text(TERMS)
     output = bare / "default.safetensors"
     assert call("embed", demo[0].checkpoint, "--licence", tmp_path / "terms.txt",
-                "--output", output) == 0  # fmt: skip
+                "--data", "made clips", "--output", output) == 0  # fmt: skip
     said = capsys.readouterr().out
     assert str(output) == said.splitlines()[-1]
     return said.split(",")[0]
@@ -116,16 +117,18 @@ def test_running_statistics_are_kept_and_what_does_not_fit_is_named(demo, tmp_pa
     with pytest.raises(CheckpointError, match=f"do not fit 16 bits.*{re.escape(matrix)}"):
         compact_checkpoint(diverged)
     save_checkpoint(diverged, tmp_path / "diverged.safetensors")
-    assert call("embed", tmp_path / "diverged.safetensors", "--licence", "x", "--output",
+    assert call("embed", tmp_path / "diverged.safetensors", "--licence", "x", "--data", "y", "--output",
                 tmp_path / "out.safetensors") == 2  # fmt: skip
     assert not (tmp_path / "out.safetensors").exists()
 
 
 def test_too_large_a_file_and_empty_terms_are_refused(demo, tmp_path, monkeypatch, capsys):
     output = tmp_path / "out.safetensors"
-    words = ("embed", demo[0].checkpoint, "--output", output, "--licence")
+    words = ("embed", demo[0].checkpoint, "--output", output, "--data", "made clips", "--licence")
     assert call(*words, " ") == 2
     assert "--licence is empty" in capsys.readouterr().err
+    assert call(*words, "research only", "--data", "") == 2
+    assert "--data is empty" in capsys.readouterr().err
     monkeypatch.setattr("mdcsd.embedding.MAX_EMBEDDED_BYTES", 1_000_000)
     assert call(*words, "research only") == 2
     assert "the package carries up to 1 MB" in capsys.readouterr().err
@@ -135,9 +138,13 @@ def test_too_large_a_file_and_empty_terms_are_refused(demo, tmp_path, monkeypatc
 def test_what_the_package_carries_is_small_and_has_its_terms():
     licence = (shelf() / "LICENSE").read_text(encoding="utf-8")
     assert "research use only" in licence and "Apache License" in licence
-    default = read_default()
-    if default is not None:  # the weights may come later than the code that finds them
-        path = weights_path(None)
-        assert path.stat().st_size <= 20_000_000
-        assert "research use only" in default.licence
-        assert load_checkpoint(path).checkpoint_id == default.checkpoint_id
+    default, path = read_default(), weights_path(None)
+    assert default is not None and path.stat().st_size <= 20_000_000
+    assert "research use only" in default.licence
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.checkpoint_id == default.checkpoint_id
+    assert "DFDC" in checkpoint.provenance["data"]
+    assert not re.search(r"[=\s]/", checkpoint.provenance["command"])  # nobody's folders
+    assert checkpoint.network.pretrained_file is None
+    card = (Path(__file__).resolve().parents[1] / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert card.startswith(f"# Model card: {default.checkpoint_id}\n")

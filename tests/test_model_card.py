@@ -20,8 +20,8 @@ from mdcsd.model_card import write_card
 @pytest.fixture(scope="module")
 def checkpoint(demo):
     known = load_checkpoint(demo[0].checkpoint)
-    told = {"licence": "for research only", "hours": 1.25, "seed": 7, "git_commit": "abc123",
-            "command": "/somewhere/bin/mdcsd train mdcsd a_tf", "cuda": None, "cpu_threads": 2,
+    told = {"licence": "for research only", "data": "made clips", "hours": 1.25, "seed": 7, "git_commit": "abc123",
+            "command": "/somewhere/bin/mdcsd train mdcsd /somewhere/a_tf", "cuda": None, "cpu_threads": 2,
             "settings": {"train": {"ema": 0.999}}}  # fmt: skip
     return replace(known, provenance={**known.provenance, **told})
 
@@ -52,7 +52,7 @@ def test_every_figure_of_the_reports_is_there(checkpoint, reports):
     share = row["share_manipulated"]
     assert f"{share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}]" in card
     manipulated_from = f"{checkpoint.calibration.manipulated_from:.4f}"
-    for text in ("for research only", "1.25", "abc123", "CPU, 2 threads", "7,398,417",
+    for text in ("for research only", "made clips", "1.25", "abc123", "CPU, 2 threads", "7,398,417",
                  "`mdcsd train mdcsd a_tf`", "train.ema=0.999", manipulated_from,
                  checkpoint.calibration.fitted_on):  # fmt: skip
         assert text in card
@@ -65,7 +65,7 @@ def test_nothing_is_claimed_that_is_not_there(checkpoint, reports):
     card = write_card(bare, {})
     measured = card[card.index("## What was measured") : card.index("## Where it fails")]
     assert "no report was given" in measured and not re.search(r"\d", measured)
-    assert card.count("not stated") == 16
+    assert card.count("not stated") == 17
     other = {**reports["test faces"], "checkpoint_id": "0" * 12}
     with pytest.raises(DataError, match=f"of checkpoint {'0' * 12}, the card is of"):
         write_card(checkpoint, {"other": other})

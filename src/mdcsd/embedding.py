@@ -23,21 +23,26 @@ class Embedded:
     source_id: str
 
 
-def embed_checkpoint(source: Path, licence: str, output: Path) -> Embedded:
+def embed_checkpoint(source: Path, licence: str, data: str, output: Path) -> Embedded:
     """Round a checkpoint to 16 bits and write it with the terms of its weights.
 
     Args:
         licence: the terms, or a text file of them whose first paragraph is taken.
+        data: what it learned from and on which terms, or a text file likewise.
 
     Raises: CheckpointError if it is none, or does not fit 16 bits; InputError if it would be
-        larger than the package may carry, or the terms are empty. Nothing is written then.
+        larger than the package may carry, or a text is empty. Nothing is written then.
     """
     whole = load_checkpoint(source)
     compact = compact_checkpoint(whole)
     _check_size(source, compact)
-    origin = {"licence": _read_licence(licence), "compacted_from": whole.checkpoint_id}
+    origin = {
+        "licence": _read_paragraph("--licence", licence),
+        "data": _read_paragraph("--data", data),
+        "compacted_from": whole.checkpoint_id,
+    }
     if command := whole.provenance.get("command"):
-        origin["command"] = _without_folders(str(command))
+        origin["command"] = without_folders(str(command))
     network = replace(compact.network, pretrained="none", pretrained_file=None)
     named = replace(compact, network=network, provenance={**whole.provenance, **origin})
     save_checkpoint(named, output)
@@ -54,18 +59,18 @@ def _check_size(source: Path, checkpoint: Checkpoint) -> None:
         )
 
 
-def _without_folders(command: str) -> str:
+def without_folders(command: str) -> str:
     """A command with the names of files alone: whose folders they lay in is nobody's concern."""
     return re.sub(r"(?<![\w.~-])[~/][\w.~/+-]*/", "", command)
 
 
-def _read_licence(given: str) -> str:
-    """Terms on one line: those given, or the first paragraph of a file."""
+def _read_paragraph(flag: str, given: str) -> str:
+    """A text on one line: the one given, or the first paragraph of a file."""
     try:
         text = Path(given).read_text(encoding="utf-8") if Path(given).is_file() else given
     except (OSError, UnicodeDecodeError):
         text = given  # longer than a name of a file may be, or no text
     line = " ".join(text.strip().split("\n\n")[0].split())
     if not line:
-        raise InputError("--licence is empty. Say under which terms the weights may be used.")
+        raise InputError(f"{flag} is empty. Give a text, or a file of it.")
     return line

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mdcsd.checkpoint import Checkpoint
+from mdcsd.embedding import without_folders
 from mdcsd.errors import DataError
 
 Report = Mapping[str, Any]
@@ -101,6 +102,7 @@ def _training(checkpoint: Checkpoint) -> str:
     faces = ", ".join(f"{n:,} {name}" for name, n in counts.items())
     rows: list[tuple[str, Any]] = [
         ("training data", known.get("train_dataset")),
+        ("what these are, and their terms", known.get("data")),
         ("faces", faces),
         ("validation data", known.get("val_dataset")),
         ("command", _command(known)),
@@ -121,11 +123,8 @@ def _training(checkpoint: Checkpoint) -> str:
 
 
 def _command(known: Mapping[str, Any]) -> str | None:
-    """A command as one types it, without the folder in which the program lay."""
-    if not known.get("command"):
-        return None
-    program, *words = str(known["command"]).split(" ")
-    return f"`{' '.join([program.rsplit('/', 1)[-1], *words])}`"
+    """A command as one types it, without folders that are of one machine."""
+    return f"`{without_folders(str(known['command']))}`" if known.get("command") else None
 
 
 def _settings(known: Mapping[str, Any]) -> str:

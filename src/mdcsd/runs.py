@@ -109,7 +109,8 @@ class RunFolder:
             before, after = getattr(base, section), getattr(resumed, section)
             for key in values:
                 same = getattr(before, key) == getattr(after, key)
-                if not same and f"{section}.{key}" not in _RESUMABLE:
+                moves_cosine = key == "epochs" and base.train.schedule == "cosine"
+                if not same and (moves_cosine or f"{section}.{key}" not in _RESUMABLE):
                     raise SettingError(
                         f"{section}.{key} cannot change when a run is resumed. Start a new run."
                     )

@@ -24,7 +24,7 @@ import torch
 
 from mdcsd import distributed, learner
 from mdcsd.calibration import fit_calibration
-from mdcsd.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mdcsd.checkpoint import Checkpoint, save_checkpoint
 from mdcsd.config import TrainConfig
 from mdcsd.distributed import Rank
 from mdcsd.errors import DataError, SettingError
@@ -266,7 +266,6 @@ def _keep(
 
 
 def _checkpoint(job: TrainJob, learning: Learner, measured: Measured) -> Checkpoint:
-    start_from = job.config.start_from
     return Checkpoint(
         network=job.network,
         preprocess=job.spec,
@@ -282,7 +281,7 @@ def _checkpoint(job: TrainJob, learning: Learner, measured: Measured) -> Checkpo
             "epoch": asdict(learning.rows[-1]),
             "hours": round(sum(row.seconds for row in learning.rows) / 3600, 3),
             "pretrained_sha256": job.pretrained_sha256,
-            "started_from": load_checkpoint(Path(start_from)).checkpoint_id if start_from else None,
+            "started_from": job.started_from,
             "settings": {
                 "augment": asdict(job.settings.augment),
                 "blend": asdict(job.settings.blend),

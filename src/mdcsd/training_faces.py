@@ -18,7 +18,7 @@ from mdcsd.blend import self_blend
 from mdcsd.config import TrainConfig
 from mdcsd.errors import DataError
 from mdcsd.loader import Classes, FaceDataset, Sample, epoch_order
-from mdcsd.nouns import IntArray, RgbArray
+from mdcsd.nouns import FloatImage, IntArray, RgbArray, require
 from mdcsd.preprocess import PreprocessSpec
 from mdcsd.shard_set import ShardSet
 
@@ -69,11 +69,10 @@ class TrainingFaces(FaceDataset):
         """Blend a real face with itself and degrade both sides alike."""
         record, rng = self.record(number), self._rng(number)
         rgb = cast(RgbArray, record.image)
-        if record.landmarks_xy is None:  # a face nobody found has no mask
-            blended = [rgb, rgb]
-        else:
-            blend = self_blend(rgb, record.landmarks_xy * rgb.shape[0], self._blend, rng)
-            blended = [blend.real, blend.fake]
+        require(record.landmarks_xy is not None, f"record {number}: a blend without landmarks")
+        points = cast(FloatImage, record.landmarks_xy) * rgb.shape[0]
+        blend = self_blend(rgb, points, self._blend, rng)
+        blended = [blend.real, blend.fake]
         return degrade(blended, self._augment, rng) if self._augment.enabled else blended
 
     def _rng(self, number: int) -> np.random.Generator:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from mdcsd import storage
+from mdcsd.checkpoint import load_checkpoint
 from mdcsd.config import NetworkConfig, TrainConfig
 from mdcsd.errors import DataError, InputError
 from mdcsd.loader import Classes
@@ -32,6 +33,7 @@ class TrainJob:
     l2: float
     settings: Settings
     pretrained_sha256: str | None
+    started_from: str | None
 
     @property
     def data(self) -> tuple[str, str]:
@@ -76,6 +78,7 @@ def setup(settings: Settings) -> TrainJob:
         l2=config.l2 if on_cnn or "train.l2" in given else 0.0,
         settings=settings,
         pretrained_sha256=_sha256_if_given(settings.network.pretrained_file),
+        started_from=_id_of_start(config.start_from, settings.network),
     )
     _check_alike(train_set, val_set)
     if (blends or settings.augment.enabled) and (spec.representation, spec.channels) != ("raw", 3):
@@ -166,6 +169,24 @@ def _check_alike(train_set: ShardSet, val_set: ShardSet) -> None:
             f"training set ({train_set.crop_scale:g}). Cut them with --scale "
             f"{train_set.crop_scale:g}."
         )
+
+
+def _id_of_start(path: str | None, network: NetworkConfig) -> str | None:
+    """Name the checkpoint that training starts from.
+
+    Raises: DataError if it is of another network, even one whose tensors would fit.
+    """
+    if path is None:
+        return None
+    checkpoint = load_checkpoint(Path(path))
+    for what in ("name", "backbone", "branches", "stitch", "frequency"):
+        there, wanted = getattr(checkpoint.network, what), getattr(network, what)
+        if there != wanted:
+            raise DataError(
+                f"{path}: network.{what} is {there}, the settings say {wanted}. Start from a "
+                "checkpoint of the same network."
+            )
+    return checkpoint.checkpoint_id
 
 
 def _sha256_if_given(path: str | None) -> str | None:

@@ -18,6 +18,14 @@ def embed(
             help="Terms of the weights; of a file its first paragraph.",
         ),
     ],
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            metavar="TEXT|FILE",
+            help="What it learned from, and the terms of that; of a file its first paragraph.",
+        ),
+    ],
     output: Annotated[
         Path,
         typer.Option(
@@ -28,7 +36,7 @@ def embed(
     """Write a checkpoint in 16 bits with its terms, small enough to come with the package."""
     from mdcsd.embedding import embed_checkpoint
 
-    done = embed_checkpoint(checkpoint, licence, output)
+    done = embed_checkpoint(checkpoint, licence, data, output)
     print(
         f"{done.checkpoint_id}, {done.size_bytes / 1e6:.2f} MB in 16 bits, made of {done.source_id}"
     )
