@@ -117,8 +117,8 @@ def test_running_statistics_are_kept_and_what_does_not_fit_is_named(demo, tmp_pa
     with pytest.raises(CheckpointError, match=f"do not fit 16 bits.*{re.escape(matrix)}"):
         compact_checkpoint(diverged)
     save_checkpoint(diverged, tmp_path / "diverged.safetensors")
-    assert call("embed", tmp_path / "diverged.safetensors", "--licence", "x", "--data", "y", "--output",
-                tmp_path / "out.safetensors") == 2  # fmt: skip
+    words = ("embed", tmp_path / "diverged.safetensors", "--licence", "x", "--data", "y")
+    assert call(*words, "--output", tmp_path / "out.safetensors") == 2
     assert not (tmp_path / "out.safetensors").exists()
 
 

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin
 
-from mdcsd.detector import _media_warnings
 from mdcsd.errors import MediaError
 from mdcsd.media_facts import (
     LOW_BITS_PER_PIXEL,
@@ -26,6 +25,7 @@ from mdcsd.media_facts import (
 )
 from mdcsd.pictures import read_image
 from mdcsd.video import write_video
+from mdcsd.wording import media_warnings
 
 
 @pytest.fixture
@@ -269,5 +269,5 @@ def test_a_place_in_a_png_packet_is_not_written(portrait, tmp_path, is_raw):
 
 def test_warnings_are_the_hints_in_their_own_words(clip):
     facts = replace(read_media_facts(clip), hints=("made by generative AI", "packed anew"))
-    found = list(_media_warnings(facts))
+    found = list(media_warnings(facts))
     assert found[-2:] == ["made by generative AI", "packed anew"]

@@ -20,8 +20,9 @@ from mdcsd.model_card import write_card
 @pytest.fixture(scope="module")
 def checkpoint(demo):
     known = load_checkpoint(demo[0].checkpoint)
-    told = {"licence": "for research only", "data": "made clips", "hours": 1.25, "seed": 7, "git_commit": "abc123",
-            "command": "/somewhere/bin/mdcsd train mdcsd /somewhere/a_tf", "cuda": None, "cpu_threads": 2,
+    told = {"licence": "for research only", "data": "made clips", "hours": 1.25, "seed": 7,
+            "git_commit": "abc123", "cuda": None, "cpu_threads": 2,
+            "command": "/somewhere/bin/mdcsd train mdcsd /somewhere/a_tf",
             "settings": {"train": {"ema": 0.999}}}  # fmt: skip
     return replace(known, provenance={**known.provenance, **told})
 

@@ -68,14 +68,14 @@ def test_a_run_can_start_from_a_checkpoint(train_set, val_set, tmp_path):
     for name, tensor in before.state_dict.items():
         assert torch.allclose(after.state_dict[name], tensor, atol=1e-6)
     assert after.provenance["started_from"] == before.checkpoint_id
-    with pytest.raises(DataError, match="network.name is cnn, the settings say mdcsd"):
+    with pytest.raises(DataError, match=r"network.name is cnn, the settings say mdcsd"):
         train(settings(train_set, val_set, tmp_path / "c", train__start_from=str(first)))
 
 
 def test_a_cosine_is_of_one_length(train_set, val_set, tmp_path):
     run = tmp_path / "run"
     train(settings(train_set, val_set, run, model="cnn", train__epochs=1, train__schedule="cosine"))
-    with pytest.raises(SettingError, match="train.epochs cannot change"):
+    with pytest.raises(SettingError, match=r"train.epochs cannot change"):
         RunFolder(run).resumed_settings({"train": {"resume": str(run), "epochs": 2}})
 
 
