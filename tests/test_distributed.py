@@ -10,7 +10,7 @@ from pathlib import Path
 SCRIPT = """
 import hashlib, json, os, sys
 import torch
-from mdcsd import loader, training
+from mdcsd import learner, loader, training
 from mdcsd.recipe import load_settings
 
 seen, original = [], loader.iter_batches
@@ -30,11 +30,11 @@ def epoch(*arguments):
     return loss
 training.train_one_epoch = epoch
 keep = {}
-start = training._start
+start = learner.start
 def kept(*arguments):
     keep["learner"] = start(*arguments)
     return keep["learner"]
-training._start = kept
+learner.start = kept
 
 given = json.loads(sys.argv[1])
 result = training.train(load_settings(None, [], given))

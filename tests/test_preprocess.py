@@ -62,7 +62,7 @@ def test_coefficients_of_another_size_or_scale_are_refused():
 
 
 def test_training_and_detect_share_the_path():
-    assert "to_tensor(" in inspect.getsource(loader.FaceDataset.__getitem__)
+    assert "to_tensor(" in inspect.getsource(loader.FaceDataset.sample)
     assert loader.to_tensor is to_tensor
     assert detector.crop_to_tensor is crop_to_tensor
     assert "to_tensor(" in inspect.getsource(crop_to_tensor)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from conftest import save_noise
-from mdcsd import training
+from mdcsd import spectrum_fit, training
 from mdcsd.checkpoint import load_checkpoint
 from mdcsd.config import NetworkConfig, PrepareDatasetConfig
 from mdcsd.distributed import Rank
@@ -28,7 +28,7 @@ from mdcsd.runs import RunFolder
 from mdcsd.spectrum_fit import fit_standardise
 from mdcsd.split_writer import dataset_folder
 from mdcsd.training import Hooks, train
-from mdcsd.training_loss import regularisation
+from mdcsd.training_loss import class_weights, regularisation
 from mdcsd.training_setup import setup
 
 
@@ -92,8 +92,8 @@ def test_the_mean_spectrum_is_of_real_training_faces_alone(uninterrupted, train_
     real = torch.stack([data[int(i)][0] for i in np.flatnonzero(data.labels() == 0)])
     expected = log_dct_bands(real, "raw").mean(0)
     assert torch.allclose(checkpoint.real_log_dct_mean, expected, atol=1e-4)
-    monkeypatch.setattr(training, "_REAL_SAMPLES", 5)
-    few = training.fit_real_log_dct_mean(data, job.config, job.spec)
+    monkeypatch.setattr(spectrum_fit, "_REAL_SAMPLES", 5)
+    few = spectrum_fit.fit_real_log_dct_mean(data, job.config, job.spec)
     assert few.shape == (3, 64, 64) and not torch.allclose(few, expected, atol=1e-4)
 
 
@@ -217,7 +217,7 @@ def test_class_balance(balance, tmp_path):
     folders = [dataset_folder(prepare, split) for split in ("train", "val")]
     job = setup(settings(*folders, tmp_path / "run", model="cnn", train__balance=balance))
     assert job.class_counts == (2, 18)
-    weights = training._class_weights(job)
+    weights = class_weights(job)
     if balance == "loss":
         assert weights.tolist() == pytest.approx([5.0, 20 / 36])
         assert (weights * torch.tensor([2, 18])).tolist() == pytest.approx([10.0, 10.0])

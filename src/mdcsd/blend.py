@@ -16,7 +16,7 @@ its landmarks. Written anew from the paper. Where ours differs, and why:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -24,7 +24,7 @@ import numpy as np
 from scipy import fft
 
 from mdcsd.augment import add_noise, block_transform_codec, blur, down_up, jpeg, recolour
-from mdcsd.augment_config import KINDS, REGIONS, BlendConfig
+from mdcsd.augment_config import BlendConfig
 from mdcsd.nouns import FloatArray, FloatImage, RgbArray, require
 
 _RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
@@ -102,7 +102,7 @@ def mean_difference(blend: Blend) -> float:
 def _draw_blend(
     rgb: RgbArray, points: FloatImage, config: BlendConfig, rng: np.random.Generator
 ) -> Blend:
-    kind, region = (_draw(_weights(config, names), rng) for names in (KINDS, REGIONS))
+    kind, region = _draw(_kind_weights(config), rng), _draw(_region_weights(config), rng)
     resampling = _draw_resampling(rgb.shape[0], rng)
     moved_points = points @ resampling[:, :2].T + resampling[:, 2]
     real = _warp(rgb, resampling)
@@ -127,8 +127,25 @@ def _mix(real: RgbArray, source: RgbArray, mask: FloatImage) -> RgbArray:
     return np.asarray(cv2.blendLinear(source, real, mask, 1.0 - mask), np.uint8)
 
 
-def _weights(config: BlendConfig, names: Sequence[str]) -> dict[str, float]:
-    return {name: getattr(config, name) for name in names}
+def _kind_weights(config: BlendConfig) -> dict[str, float]:
+    return {
+        "self_blend": config.self_blend,
+        "frequency": config.frequency,
+        "down_up": config.down_up,
+        "codec": config.codec,
+        "low_rank": config.low_rank,
+        "smooth": config.smooth,
+    }
+
+
+def _region_weights(config: BlendConfig) -> dict[str, float]:
+    return {
+        "face": config.face,
+        "lower_face": config.lower_face,
+        "mouth": config.mouth,
+        "eyes": config.eyes,
+        "nose": config.nose,
+    }
 
 
 def _draw(weights: dict[str, float], rng: np.random.Generator) -> str:
