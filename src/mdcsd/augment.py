@@ -124,11 +124,11 @@ def blur(rgb: RgbArray, sigma_px: float) -> RgbArray:
 
 
 def down_up(rgb: RgbArray, share: float, enlarging: int) -> RgbArray:
-    """Shrink a face to a share of its side and enlarge it again with an OpenCV interpolation."""
-    side = rgb.shape[0]
-    small_px = max(round(side * share), 4)
-    small = cv2.resize(rgb, (small_px, small_px), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(small, (side, side), interpolation=enlarging), np.uint8)
+    """Shrink a picture to a share of its sides and enlarge it again by an OpenCV interpolation."""
+    height, width, _ = rgb.shape
+    small_wh = (max(round(width * share), 2), max(round(height * share), 2))
+    small = cv2.resize(rgb, small_wh, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=enlarging), np.uint8)
 
 
 def add_noise(rgb: RgbArray, noise: FloatImage) -> RgbArray:
@@ -153,13 +153,13 @@ def block_transform_codec(rgb: RgbArray, quantiser: int, block_px: int) -> RgbAr
     less than the step. What it has not: prediction, motion, choice of modes.
 
     Args:
-        rgb: uint8 (S, S, 3), RGB.
+        rgb: uint8 (H, W, 3), RGB.
         quantiser: H.264's QP, 0 to 51.
         block_px: 4 or 8.
     """
-    side = rgb.shape[0]
-    margin = -side % (2 * block_px)
-    padded = cv2.copyMakeBorder(rgb, 0, margin, 0, margin, cv2.BORDER_REPLICATE)
+    height, width, _ = rgb.shape
+    below, right = -height % (2 * block_px), -width % (2 * block_px)
+    padded = cv2.copyMakeBorder(rgb, 0, below, 0, right, cv2.BORDER_REPLICATE)
     luma, *colours = cv2.split(cv2.cvtColor(padded, cv2.COLOR_RGB2YCrCb))
     step = 0.625 * 2.0 ** (quantiser / 6.0)
     half = (padded.shape[1] // 2, padded.shape[0] // 2)
@@ -168,7 +168,7 @@ def block_transform_codec(rgb: RgbArray, quantiser: int, block_px: int) -> RgbAr
     planes = [_quantise(np.asarray(plane, np.uint8), step, block_px) for plane in (luma, *smaller)]
     enlarged = [cv2.resize(plane, full) for plane in planes[1:]]
     decoded = cv2.cvtColor(cv2.merge([planes[0], *enlarged]), cv2.COLOR_YCrCb2RGB)
-    return np.ascontiguousarray(decoded[:side, :side], np.uint8)
+    return np.ascontiguousarray(decoded[:height, :width], np.uint8)
 
 
 def _quantise(plane: RgbArray, step: float, block_px: int) -> RgbArray:

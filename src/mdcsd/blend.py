@@ -102,29 +102,38 @@ def mean_difference(blend: Blend) -> float:
 def _draw_blend(
     rgb: RgbArray, points: FloatImage, config: BlendConfig, rng: np.random.Generator
 ) -> Blend:
+    side = rgb.shape[0]
     kind, region = _draw(_kind_weights(config), rng), _draw(_region_weights(config), rng)
-    resampling = _draw_resampling(rgb.shape[0], rng)
+    resampling = _draw_resampling(side, rng)
+    real = _warp(rgb, resampling, (0, 0, side, side))
     moved_points = points @ resampling[:, :2].T + resampling[:, 2]
-    real = _warp(rgb, resampling)
-    mask = _draw_mask(moved_points, region, rgb.shape[0], config.largest_mask, rng)
-    if kind in _RECONSTRUCTIONS:
-        source = _RECONSTRUCTIONS[kind](real, rng)
-    else:
-        source = _warp(rgb, _draw_move(rgb.shape[0], rng) @ np.vstack([resampling, [0, 0, 1]]))
-        if rng.random() < 0.5:
-            source = _other_looks(source, rng)
-        else:
-            real = _other_looks(real, rng)
-        if kind == "frequency":
-            source = _swap_middle_frequencies(real, source, rng)
+    mask = _draw_mask(moved_points, region, side, config.largest_mask, rng)
     if kind == "self_blend":  # of the others a quarter would hardly be any
         mask = mask * np.float32(_RATIOS[int(rng.integers(len(_RATIOS)))])
-    return Blend(real, _mix(real, source, mask), mask, kind, region)
+    looks_of_real = kind not in _RECONSTRUCTIONS and rng.random() < 0.5
+    if looks_of_real:
+        real = _other_looks(real, rng)
+    left, top, width, height = box = _box_around(mask)
+    inside = (slice(top, top + height), slice(left, left + width))
+    if kind in _RECONSTRUCTIONS:
+        source = _RECONSTRUCTIONS[kind](real[inside], rng)
+    else:
+        source = _warp(rgb, _draw_move(side, rng) @ np.vstack([resampling, [0, 0, 1]]), box)
+        source = source if looks_of_real else _other_looks(source, rng)
+    if kind == "frequency":
+        source = _swap_middle_frequencies(real[inside], source, rng)
+    fake = real.copy()
+    fake[inside] = cv2.blendLinear(source, real[inside], mask[inside], 1.0 - mask[inside])
+    return Blend(real, fake, mask, kind, region)
 
 
-def _mix(real: RgbArray, source: RgbArray, mask: FloatImage) -> RgbArray:
-    """Replace real by source as far as the mask says; exactly real where it is 0."""
-    return np.asarray(cv2.blendLinear(source, real, mask, 1.0 - mask), np.uint8)
+def _box_around(mask: FloatImage) -> tuple[int, int, int, int]:
+    """Where a mask is above 0, with a margin: (left, top, width, height)."""
+    side, margin = mask.shape[0], 8
+    left, top, width, height = cv2.boundingRect((mask > 0).astype(np.uint8))
+    start_x, start_y = max(left - margin, 0), max(top - margin, 0)
+    end_x, end_y = min(left + width + margin, side), min(top + height + margin, side)
+    return start_x, start_y, end_x - start_x, end_y - start_y
 
 
 def _kind_weights(config: BlendConfig) -> dict[str, float]:
@@ -172,10 +181,16 @@ def _around_centre(side: int, zoom_x: float, zoom_y: float, shift: FloatArray) -
     return np.hstack([np.diag(zoom), offset[:, None]]).astype(np.float32)
 
 
-def _warp(rgb: RgbArray, matrix: FloatImage) -> RgbArray:
-    side = rgb.shape[0]
+def _warp(rgb: RgbArray, matrix: FloatImage, box: tuple[int, int, int, int]) -> RgbArray:
+    """Resample a picture, of which only a box (left, top, width, height) is wanted."""
+    left, top, width, height = box
+    into_box = matrix - np.array([[0, 0, left], [0, 0, top]], np.float32)
     warped = cv2.warpAffine(
-        rgb, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+        rgb,
+        into_box,
+        (width, height),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REFLECT_101,
     )
     return np.asarray(warped, np.uint8)
 
@@ -199,12 +214,10 @@ def _other_looks(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
 def _swap_middle_frequencies(
     real: RgbArray, source: RgbArray, rng: np.random.Generator
 ) -> RgbArray:
-    """Put the source's luma into the real face between two frequencies of the whole crop's DCT."""
-    side = real.shape[0]
-    low = rng.uniform(0.03, 0.08) * side
-    high = rng.uniform(0.25, 0.6) * side
-    ticks = np.arange(side, dtype=np.float32)
-    radius = np.hypot(ticks[:, None], ticks)
+    """Put the source's luma into the real face between two frequencies of the box's DCT."""
+    low, high = rng.uniform(0.03, 0.08), rng.uniform(0.25, 0.6)  # 1 is a wave of two pixels
+    down, across = (np.arange(length, dtype=np.float32) / length for length in real.shape[:2])
+    radius = np.hypot(down[:, None], across)
     band = ((radius >= low) & (radius < high)).astype(np.float32)
     lumas = [cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).astype(np.float32) for each in (source, real)]
     spectrum = fft.dctn(lumas[0] - lumas[1], norm="ortho") * band
@@ -229,17 +242,17 @@ def _coded(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
 
 def _low_rank(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
     """Rebuild patches of 4 x 4 px from their first principal components, as an encoder does."""
-    side = rgb.shape[0]
-    margin = -side % _PATCH_PX
-    padded = cv2.copyMakeBorder(rgb, 0, margin, 0, margin, cv2.BORDER_REPLICATE)
-    count = padded.shape[0] // _PATCH_PX
-    blocks = padded.reshape(count, _PATCH_PX, count, _PATCH_PX, 3).transpose(0, 2, 1, 3, 4)
-    patches = blocks.reshape(count * count, -1).astype(np.float32)
+    height, width, _ = rgb.shape
+    below, right = -height % _PATCH_PX, -width % _PATCH_PX
+    padded = cv2.copyMakeBorder(rgb, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    rows, columns = (length // _PATCH_PX for length in padded.shape[:2])
+    blocks = padded.reshape(rows, _PATCH_PX, columns, _PATCH_PX, 3).transpose(0, 2, 1, 3, 4)
+    patches = blocks.reshape(rows * columns, -1).astype(np.float32)
     mean = patches.mean(axis=0)
     centred = patches - mean
     kept = np.linalg.eigh(centred.T @ centred)[1][:, -int(rng.integers(3, 9)) :]
-    rebuilt = ((centred @ kept) @ kept.T + mean).reshape(count, count, _PATCH_PX, _PATCH_PX, 3)
-    pixels = rebuilt.transpose(0, 2, 1, 3, 4).reshape(padded.shape)[:side, :side]
+    rebuilt = ((centred @ kept) @ kept.T + mean).reshape(rows, columns, _PATCH_PX, _PATCH_PX, 3)
+    pixels = rebuilt.transpose(0, 2, 1, 3, 4).reshape(padded.shape)[:height, :width]
     return np.asarray(np.clip(np.rint(pixels), 0, 255), np.uint8)
 
 

@@ -127,7 +127,9 @@ def draw_epoch(
     Args:
         labels: class index of each of n records, int64 (n,).
         identities: who is in each record.
-        blendable: numbers of the real records that have landmarks.
+        blendable: numbers of the real records that have landmarks; blends are made of all
+            people equally often, or sharp portraits of a thousand people would hardly be seen
+            blended beside thousands of frames of a few hundred, and sharp would mean real.
         share: of the samples that are self-blends and the real faces they were made of.
         balance: `sampling` draws classes equally often; `couples` draws manipulated faces
             each with a real one of the same person, where there is one; else as they are.
@@ -146,11 +148,23 @@ def draw_epoch(
         plain = np.empty(0, np.int64)
     if not n_pairs:
         return plain
-    blended = np.resize(rng.permutation(blendable), n_pairs)
+    blended = _one_of_each_person(blendable, identities, n_pairs, rng)
     pairs = np.stack([_BLENDED_REAL * n + blended, _BLENDED_FAKE * n + blended], axis=1)
     loose = plain[2 * (len(plain) // 2) :]
     couples = np.concatenate([plain[: len(plain) - len(loose)].reshape(-1, 2), pairs])
     return np.concatenate([rng.permutation(couples).ravel(), loose])
+
+
+def _one_of_each_person(
+    numbers: IntArray, identities: list[str], n_drawn: int, rng: np.random.Generator
+) -> IntArray:
+    """Draw records of each person equally often, anew whichever of theirs."""
+    of_person: dict[str, list[int]] = defaultdict(list)
+    for number in numbers.tolist():
+        of_person[identities[number]].append(number)
+    people = list(of_person.values())
+    drawn = np.resize(rng.permutation(len(people)), n_drawn)
+    return np.array([rng.choice(people[person]) for person in drawn.tolist()], np.int64)
 
 
 def _couples(
