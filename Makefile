@@ -22,7 +22,7 @@ browser-test: install
 	      apt-get install -y --no-install-recommends chromium chromium-driver fonts-dejavu-core; } || \
 	    { echo "browser-test: no chromium and chromedriver on PATH, and no apt to bring them."; exit 1; }
 	npm ci --prefix tests/browser --no-audit --no-fund
-	MDCSD_BROWSER_TEST=1 $(BIN)/python -m pytest tests/browser
+	MDCSD_BROWSER_TEST=1 $(BIN)/python -m pytest -n 0 tests/browser
 
 fuzz-api: install
 	$(BIN)/python tests/fuzz_api.py 600 $(SEED)

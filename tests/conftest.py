@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pickle
+import shutil
 from pathlib import Path
+
+# Two workers on two cores: one thread each, and none that waits by spinning.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+                  "OPENCV_FOR_THREADS_NUM", "TORCHINDUCTOR_COMPILE_THREADS"):  # fmt: skip
+        os.environ.setdefault(_name, "1")
 
 import av
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 # Cores may be shared: how long an example took tells nothing. New examples are for developers.
-settings.register_profile("mdcsd", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile(
+    "mdcsd",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("mdcsd")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+# Files of few, long tests first: a worker that came to them last would finish alone.
+LONG_FILES = (
+    "test_reproduce", "test_training", "test_readme", "test_web_server", "test_distributed",
+    "test_cli", "test_evaluate", "test_network", "test_masks", "test_evaluation",
+    "test_detect_batch", "test_training_faces", "test_bench", "test_web_worker", "test_model_card",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first, in the order above."""
+    rank = {name: number for number, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
 
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
 
@@ -38,13 +67,24 @@ def portrait() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory):
-    """The demo at a small size: (result, its folder, what it said). One run for all tests."""
+    """The demo at a small size: (result, its folder, what it said).
+
+    One run for all tests of all workers, none of which may change what lies in its folder.
+    """
     from mdcsd.demo import DemoSize, run_demo
 
-    folder = tmp_path_factory.mktemp("demo")
-    said: list[str] = []
-    result = run_demo(folder, say=said.append, size=DemoSize(n_pairs=4, n_frames=16, epochs=10))
-    return result, folder, said
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder, note = root / "demo", root / "demo.pickle"
+    with (root / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not note.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            said: list[str] = []
+            size = DemoSize(n_pairs=4, n_frames=16, epochs=10)
+            result = run_demo(folder, say=said.append, size=size)
+            note.write_bytes(pickle.dumps((result, folder, said)))
+    return pickle.loads(note.read_bytes())
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def serving(words: list[str], **environment: str) -> Iterator[Served]:
         yield Served(process, found[1])
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         process.stdout.close()
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from mdcsd.augment_config import KINDS
-from mdcsd.bench import as_rows, bench_blend, bench_faces, bench_start
+from mdcsd.bench import (
+    as_rows,
+    bench_blend,
+    bench_faces,
+    bench_start,
+)
+from mdcsd.bench_network import bench_detect, bench_loader
+from mdcsd.errors import DataError
+from mdcsd.recipe import load_settings
 
 
 def test_start_is_timed_against_nothing():
@@ -29,3 +37,18 @@ def test_blends_of_every_kind_are_timed(clip):
         "all kinds: blends/s", "degrade: ms a face", *(f"{kind}: blends/s" for kind in KINDS)
     }  # fmt: skip
     assert all(value > 0 for value in figures.values())
+
+
+def test_the_loader_is_timed_by_kind_of_sample(train_set):
+    given = {"train": {"train_dataset": str(train_set), "image_size": (64, 64, 3)}}
+    plain = bench_loader(load_settings(None, [], given), 64)
+    assert list(plain) == ["records as they are: images/s"] and min(plain.values()) > 0
+    with pytest.raises(DataError, match="--landmarks"):  # noise has no face to blend
+        bench_loader(load_settings(None, ["blend.share=0.5"], given), 64)
+
+
+def test_judging_is_timed_against_decoding(clip):
+    figures = bench_detect(clip, None, seconds=1.0, n_runs=1, n_faces=2)
+    assert figures.n_frames == 25 and figures.judge_s > 0 and figures.decode_all_s > 0
+    assert figures.judge_over_decode == figures.judge_s / figures.decode_s
+    assert figures.times_faster == figures.xceptions_face_ms / figures.face_ms

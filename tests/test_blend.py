@@ -238,3 +238,13 @@ def test_pairs_are_class_folders_that_can_be_prepared(picture, tmp_path):
     assert prepare_dataset(config).labels == {"original": 0, "self_blend": 1}
     assert leaves(["blend", str(picture), "--pairs", str(folder)]) == 2  # not empty now
     assert leaves(["blend", str(picture)]) == 2  # nothing to write
+
+
+def test_two_pictures_of_one_name_do_not_overwrite_each_other(picture, tmp_path, capsys):
+    twin = tmp_path / "twin" / picture.name
+    twin.parent.mkdir()
+    twin.write_bytes(picture.read_bytes())
+    words = ["blend", str(picture), str(twin), "--pairs", str(tmp_path / "pairs")]
+    assert leaves(words) == 2
+    assert f"several inputs are called {picture.stem}" in capsys.readouterr().err
+    assert not (tmp_path / "pairs").exists()

@@ -21,14 +21,14 @@ def recording(data, batches, process, workers):
         yield batch
 training.iter_batches = recording
 training_now = False
-inner = training.train_one_epoch
+inner = training.train_steps
 def epoch(*arguments):
     global training_now
     training_now = True
     loss = inner(*arguments)
     training_now = False
     return loss
-training.train_one_epoch = epoch
+training.train_steps = epoch
 keep = {}
 start = learner.start
 def kept(*arguments):

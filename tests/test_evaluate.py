@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -179,7 +179,10 @@ def test_calibrate_changes_thresholds_and_not_the_order(demo, val_set, test_set,
     run("calibrate", "--weights", weights, val_set)
     after = load_checkpoint(weights)
     assert after.checkpoint_id == before.checkpoint_id
-    assert after.calibration == before.calibration  # training had fitted on the same set
+    # Training had fitted on the same set, without folding batch norms: the last digits differ.
+    ours, theirs = asdict(after.calibration), asdict(before.calibration)
+    assert ours.pop("fitted_on") == theirs.pop("fitted_on")
+    assert ours == pytest.approx(theirs, rel=1e-4)
     said = capsys.readouterr().out
     assert "temperature" in said and str(weights) in said
     run("calibrate", "--weights", weights, tmp_path / "none_tf", code=2)

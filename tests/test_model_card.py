@@ -70,6 +70,27 @@ def test_nothing_is_claimed_that_is_not_there(checkpoint, reports):
     other = {**reports["test faces"], "checkpoint_id": "0" * 12}
     with pytest.raises(DataError, match=f"of checkpoint {'0' * 12}, the card is of"):
         write_card(checkpoint, {"other": other})
+    moved = replace(checkpoint, calibration=replace(checkpoint.calibration, temperature=9.0))
+    with pytest.raises(DataError, match="made with another temperature"):
+        write_card(moved, {"old": reports["test faces"]})
+
+
+def test_the_hardware_is_what_the_training_ran_on(checkpoint):
+    both = {"cuda": "a GPU", "cpu_threads": 16}
+    for known, told in (
+        ({**both, "device": "cpu"}, "| hardware | CPU, 16 threads |"),
+        ({**both, "device": "cuda", "processes": 4}, "| hardware | 4 x a GPU |"),
+    ):
+        changed = replace(checkpoint, provenance={**checkpoint.provenance, **known})
+        assert told in write_card(changed, {})
+
+
+def test_every_stage_is_told(checkpoint):
+    stage = {"checkpoint_id": "0123456789ab", "command": "/x/mdcsd train a_tf", "hours": 0.5,
+             "teacher": None}  # fmt: skip
+    changed = replace(checkpoint, provenance={**checkpoint.provenance, "stages": [stage]})
+    row = "| stage 1 before | checkpoint id 0123456789ab, command `mdcsd train a_tf`, hours 0.5 |"
+    assert row in write_card(changed, {})
 
 
 def test_no_figure_is_written_by_hand(checkpoint, reports):

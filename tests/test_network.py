@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from mdcsd.backbones import _CUTS, StagedBackbone
+from mdcsd.backbones import _CUTS, StagedBackbone, fold_batch_norms
 from mdcsd.config import NetworkConfig
 from mdcsd.errors import CheckpointError, InputError
 from mdcsd.network import CrossStitch, Standardise, build_network, load_imagenet, to_score
@@ -206,3 +208,38 @@ def test_imagenet_weights_reach_the_named_branches(tmp_path):
                            pretrained_file=str(tmp_path / "damaged.safetensors"))  # fmt: skip
     with pytest.raises(CheckpointError, match="does not fit"):
         load_imagenet(build_network(config, SPEC, 2), config)
+
+
+@pytest.mark.parametrize("name", ["cnn", "xception", "mdcsd"])
+def test_a_mirrored_judge_answers_alike_to_a_face_and_its_mirror_image(name):
+    spec = PreprocessSpec(64, 3, "raw", 1.3)
+    config = NetworkConfig(name=name, backbone="efficientnet_lite0")
+    plain = build_network(config, spec, 2).eval()
+    network = build_network(replace(config, mirror=True), spec, 2).eval()
+    network.load_state_dict(plain.state_dict())
+    image = torch.rand(3, 3, 64, 64) * 255
+    with torch.no_grad():
+        features, logits = network.judge(image)
+        expected = (plain(image) + plain(image.flip(-1))) / 2
+        torch.testing.assert_close(logits, expected)
+        torch.testing.assert_close(network.judge(image.flip(-1))[0], features)
+        torch.testing.assert_close(plain.judge(image)[1], plain(image))
+    assert not torch.allclose(logits, plain(image), atol=1e-6)
+    with pytest.raises(InputError, match="mirror needs pixels"):
+        build_network(replace(config, name="cnn", mirror=True), replace(spec, representation="dct",
+                      source_size_px=64), 2)  # fmt: skip
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet_lite0", "efficientnet_lite2", "xception"])
+def test_folded_batch_norms_change_no_answer(backbone):
+    spec = PreprocessSpec(64, 3, "raw", 1.3)
+    network = build_network(NetworkConfig(backbone=backbone, frequency="residual"), spec, 2)
+    image = torch.rand(4, 3, 64, 64) * 255
+    with torch.no_grad():
+        for _ in range(3):
+            network.train()(image)  # statistics that are not those of a new network
+        before = network.eval()(image)
+        n_before = sum(isinstance(each, nn.BatchNorm2d) for each in network.modules())
+        folded = fold_batch_norms(network)
+        torch.testing.assert_close(folded(image), before, rtol=1e-4, atol=1e-4)
+    assert sum(isinstance(each, nn.BatchNorm2d) for each in folded.modules()) < n_before

@@ -174,6 +174,9 @@ def test_another_training_in_the_same_folder_is_refused(ffpp, tmp_path):
     with pytest.raises(SystemExit) as left:
         main(["reproduce", *base, *words([*sets, "train.learning_rate=1e-5"])])
     assert left.value.code == 2
+    with pytest.raises(SystemExit) as left:
+        main(["reproduce", *base, *words([*sets, "augment.enabled=true"])])
+    assert left.value.code == 2
 
 
 def test_another_selection_in_the_same_folder_is_no_old_table(celebdf, ffpp, tmp_path):

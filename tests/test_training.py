@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +84,40 @@ def test_a_run_interrupted_in_mid_epoch_resumes_with_the_same_numbers(
     assert ours.state_dict.keys() == theirs.state_dict.keys()
     assert all(torch.equal(ours.state_dict[k], theirs.state_dict[k]) for k in ours.state_dict)
     assert torch.equal(ours.real_log_dct_mean, theirs.real_log_dct_mean)
+
+
+def test_a_run_goes_on_from_a_save_in_mid_epoch_with_the_same_numbers(train_set, val_set, tmp_path):
+    """Steps that were saved are not taken again, and nothing tells that there was a cut."""
+    steps: list[tuple[int, int]] = []
+
+    def interrupt(epoch: int, step: int, _: int) -> None:
+        if (epoch, step) == (2, 6):
+            raise KeyboardInterrupt
+
+    changes = {"train__epochs": 2, "train__save_steps": 2, "train__weight_average": 0.9}
+    whole = train(settings(train_set, val_set, tmp_path / "whole", **changes))
+    output = tmp_path / "cut"
+    with pytest.raises(KeyboardInterrupt):
+        train(settings(train_set, val_set, output, **changes), Hooks(on_step=interrupt))
+    hooks = Hooks(on_step=lambda epoch, step, _: steps.append((epoch, step)))
+    resumed = train(RunFolder(output).resumed_settings({"train": {"resume": str(output)}}), hooks)
+    assert steps == [(2, 5), (2, 6), (2, 7), (2, 8)]
+    assert curve(resumed.rows) == curve(whole.rows)
+    ours, theirs = load_checkpoint(resumed.best), load_checkpoint(whole.best)
+    assert all(torch.equal(ours.state_dict[k], theirs.state_dict[k]) for k in ours.state_dict)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+def test_a_compiled_network_learns_what_it_learns_uncompiled(train_set, val_set, tmp_path):
+    plain, compiled = (
+        train(settings(train_set, val_set, tmp_path / str(compiles), model="cnn",
+                       train__epochs=1, train__compile=compiles))
+        for compiles in (False, True)
+    )  # fmt: skip
+    assert compiled.rows[0].train_loss == pytest.approx(plain.rows[0].train_loss, rel=1e-4)
+    assert load_checkpoint(compiled.best).state_dict.keys() == (
+        load_checkpoint(plain.best).state_dict.keys()
+    )
 
 
 def test_the_mean_spectrum_is_of_real_training_faces_alone(uninterrupted, train_set, monkeypatch):
@@ -281,6 +316,17 @@ def test_what_does_not_fit_is_refused(train_set, val_set, noise_classes, tmp_pat
     assert not (tmp_path / "x").exists()
 
 
+def test_what_is_kept_for_judging_is_not_trained_on(train_set, val_set, test_set, tmp_path):
+    for words, run in (
+        ("the test split, which is not to learn from", settings(test_set, val_set, tmp_path / "x")),
+        ("the val split, which is not to learn from",
+         settings(train_set, val_set, tmp_path / "x", train__also=(str(val_set),))),
+        ("the test split, which is not to choose", settings(train_set, test_set, tmp_path / "x")),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match=words):
+            setup(run)
+
+
 def test_one_class_only_is_refused(tmp_path):
     for number in range(12):
         save_noise(tmp_path / "set" / "Deepfakes" / f"v{number}_0000.png", number)
@@ -304,7 +350,7 @@ def test_dropout_differs_by_epoch_but_not_by_run():
     rank = Rank(0, 1, torch.device("cpu"))
     outputs = []
     for epoch in (0, 1, 0):
-        training._seed_epoch(5, epoch, rank)
+        training._seed_steps(5, epoch, 0, rank)
         outputs.append(network(image).detach().clone())
     assert not torch.equal(outputs[0], outputs[1])
     torch.testing.assert_close(outputs[0], outputs[2])
@@ -316,9 +362,13 @@ def test_a_loss_that_is_no_number_stops_with_advice(train_set, val_set, tmp_path
         train(run)
 
 
-def test_a_run_does_not_resume_on_other_data(uninterrupted, train_set, val_set):
-    folder = RunFolder(uninterrupted[1])
-    other = {"train": {"resume": str(folder.path), "train_dataset": str(val_set), "epochs": 9}}
+def test_a_run_does_not_resume_on_other_data(uninterrupted, noise_classes, tmp_path):
+    prepare = PrepareDatasetConfig(
+        directory=str(noise_classes), raw=True, color=True, output=str(tmp_path)
+    )
+    prepare_dataset(prepare)
+    folder, noise = RunFolder(uninterrupted[1]), dataset_folder(prepare, "train")
+    other = {"train": {"resume": str(folder.path), "train_dataset": str(noise), "epochs": 9}}
     with pytest.raises(SettingError, match="trained on other data"):
         train(folder.resumed_settings(other))
 

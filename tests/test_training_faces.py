@@ -10,8 +10,8 @@ import torch
 
 from conftest import save_noise
 from mdcsd.augment_config import AugmentConfig, BlendConfig
-from mdcsd.config import PrepareDatasetConfig
-from mdcsd.errors import DataError
+from mdcsd.config import PrepareDatasetConfig, TrainConfig
+from mdcsd.errors import DataError, SettingError
 from mdcsd.loader import Classes, cut_training_batches, epoch_order, iter_batches
 from mdcsd.prepare_dataset import prepare_dataset
 from mdcsd.preprocess import PreprocessSpec
@@ -19,7 +19,7 @@ from mdcsd.recipe import load_settings
 from mdcsd.shard_set import join_shards, open_shards
 from mdcsd.split_writer import dataset_folder
 from mdcsd.training import train
-from mdcsd.training_faces import TrainingFaces, draw_epoch
+from mdcsd.training_faces import EpochDraw, TrainingFaces, count_repeats, draw_epoch
 from mdcsd.training_setup import setup
 
 SPEC = PreprocessSpec(64, 3, "raw", 1.3, 299)
@@ -80,6 +80,37 @@ def test_couples_are_of_one_person():
 def test_only_blends_take_no_real_fake():
     kinds = draw(1.0) // 40
     assert sorted(set(kinds.tolist())) == [1, 2]
+
+
+def test_what_is_drawn_twice_is_degraded_anew(with_landmarks):
+    assert count_repeats(np.array([3, 1, 3, 3, 1, 0])).tolist() == [0, 0, 1, 2, 1, 0]
+    data = faces(with_landmarks[0], AugmentConfig(enabled=True), share=1.0)
+    config = TrainConfig(train_dataset="x", epoch_samples=4 * len(data))
+    order = EpochDraw(data, config, BlendConfig(share=1.0))(0)
+    assert len(set(order.tolist())) == len(order)
+    blocks, records = np.divmod(order, len(data))
+    twice = [int(i) for i in order[records == records[0]] if (i // len(data)) % 3 == 2]
+    first, second = (data[index] for index in twice[:2])
+    assert first[2] == second[2] and not torch.equal(first[0], second[0])
+    assert (blocks.reshape(-1, 2) // 3 == blocks.reshape(-1, 2)[:, :1] // 3).all()  # pairs stay
+
+
+def test_blends_are_made_of_all_people_equally_often():
+    who = ["often"] * 9 + ["once"]
+    order = draw_epoch(np.zeros(10, int), who, np.arange(10), 1.0, "none", 40, 0, 0)
+    made = np.bincount(order[1::2] % 10, minlength=10)
+    assert made[9] == made[:9].sum() == 10
+    order = draw_epoch(np.zeros(10, int), who, np.arange(10), 1.0, "none", 40, 0, 0, False)
+    assert np.bincount(order[1::2] % 10, minlength=10).tolist() == [2] * 10
+
+
+def test_balances_that_blends_would_upset_are_refused(with_landmarks):
+    data = faces(with_landmarks[0], AugmentConfig(), share=0.5)
+    with pytest.raises(SettingError, match=r"train\.balance = loss counts records"):
+        EpochDraw(data, TrainConfig(balance="loss"), BlendConfig(share=0.5))
+    data.labels = lambda: np.zeros(len(data), int)
+    with pytest.raises(DataError, match="couples needs manipulated faces"):
+        EpochDraw(data, TrainConfig(balance="couples"), BlendConfig(share=0.5))
 
 
 def test_records_keep_the_landmarks_of_real_crops(with_landmarks):

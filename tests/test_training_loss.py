@@ -34,14 +34,20 @@ def test_the_teachers_share_by_hand():
     assert mixed.tolist() == pytest.approx(expected)
 
 
-def test_a_pupil_learns_from_a_teacher_of_another_size(train_set, val_set, tmp_path):
-    teacher = train(settings(train_set, val_set, tmp_path / "t", model="cnn", train__epochs=1)).best
-    changes = {"train__teacher": str(teacher), "train__image_size": (48, 48, 3)}
-    alone = train(settings(train_set, val_set, tmp_path / "a", model="cnn", train__epochs=1,
-                           train__image_size=(48, 48, 3)))  # fmt: skip
-    taught = train(settings(train_set, val_set, tmp_path / "p", model="cnn", train__epochs=1,
-                            **changes))  # fmt: skip
+def test_a_pupil_learns_from_a_teacher_that_sees_less(train_set, val_set, tmp_path):
+    small = {"model": "cnn", "train__epochs": 1, "train__image_size": (48, 48, 3)}
+    one = {"model": "cnn", "train__epochs": 1}
+    teacher = train(settings(train_set, val_set, tmp_path / "t", **small)).best
+    alone = train(settings(train_set, val_set, tmp_path / "a", **one))
+    taught = train(settings(train_set, val_set, tmp_path / "p", train__teacher=str(teacher), **one))
     assert taught.rows[0].train_loss != alone.rows[0].train_loss
+    known = load_checkpoint(taught.best).provenance
+    assert known["teacher"] == load_checkpoint(teacher).checkpoint_id
+    assert known["settings"]["train"]["teacher_share"] == 0.5
+    other = load_checkpoint(alone.best).provenance
+    assert other["teacher"] is None and "teacher_share" not in other["settings"]["train"]
+    with pytest.raises(DataError, match=r"looks at 64 px.*Give --image_size 64"):
+        train(settings(train_set, val_set, tmp_path / "n", train__teacher=str(alone.best), **small))
 
 
 def test_a_teacher_of_other_classes_is_refused(train_set, val_set, tmp_path, monkeypatch):
@@ -68,6 +74,15 @@ def test_a_run_can_start_from_a_checkpoint(train_set, val_set, tmp_path):
     for name, tensor in before.state_dict.items():
         assert torch.allclose(after.state_dict[name], tensor, atol=1e-6)
     assert after.provenance["started_from"] == before.checkpoint_id
+    (stage,) = after.provenance["stages"]
+    assert stage["checkpoint_id"] == before.checkpoint_id
+    assert stage["hours"] == before.provenance["hours"] and stage["seed"] == 0
+    first.unlink()  # what a resumed run does not need
+    run = RunFolder(tmp_path / "b")
+    more = train(run.resumed_settings({"train": {"resume": str(run.path), "epochs": 2}}))
+    assert load_checkpoint(run.last).provenance["stages"] == after.provenance["stages"]
+    assert len(more.rows) == 2
+    first = second.best
     with pytest.raises(DataError, match=r"network.name is cnn, the settings say mdcsd"):
         train(settings(train_set, val_set, tmp_path / "c", train__start_from=str(first)))
 

@@ -43,7 +43,7 @@ def at_work(settings):
         workers.stop()
 
 
-def wait_for(condition, seconds: float = 20.0) -> None:
+def wait_for(condition, seconds: float = 60.0) -> None:
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends, "it did not happen"
@@ -98,14 +98,14 @@ def test_a_file_that_is_no_queue_is_said(tmp_path):
 
 def test_a_crash_and_a_stall_fail_alone(tmp_path):
     """One worker: what comes behind a file that kills or stalls it is judged all the same."""
-    settings = settings_for(tmp_path, job_time_s=1.0, attempts=2)
+    settings = settings_for(tmp_path, job_time_s=2.0, attempts=2)
     with at_work(settings) as (folder, store, workers):
         crash, slow = put(folder, store, "crash.gif"), put(folder, store, "slow.gif")
         good = put(folder, store, "good.gif")
         wait_for(lambda: store.get(good.id).state == "done")
         wait_for(lambda: store.get(crash.id).state == "failed")
         assert "ended its process 2 times" in store.get(crash.id).error
-        assert "took longer than 1 s" in store.get(slow.id).error
+        assert "took longer than 2 s" in store.get(slow.id).error
         assert folder.report(good, ".html").is_file()
         assert not list(folder.uploads.iterdir())
         wait_for(lambda: workers.count_alive() == 1)
@@ -148,7 +148,7 @@ def test_a_file_that_kills_servers_is_not_tried_for_ever(tmp_path):
 def test_an_hour_later_nothing_is_left(tmp_path, monkeypatch):
     monkeypatch.setattr("mdcsd.web.worker._SWEEP_S", 0.1)
     with at_work(settings_for(tmp_path)) as (folder, store, _):
-        job = put(folder, store, keep_s=2.5)
+        job = put(folder, store, keep_s=5.0)
         wait_for(lambda: store.get(job.id).state == "done")
         assert folder.report(job, ".html").is_file()
         wait_for(lambda: not store.ids())

@@ -108,7 +108,8 @@ def tiny(*assignments: str) -> list[str]:
     sets = (
         "network.backbone=efficientnet_lite0", "train.image_size=64", "train.epochs=1",
         "train.workers=0", "train.batch_size=16", "process_frames.frames=3",
-        "process_frames.size=96", "protocol.seeds=[0]", "test.draws=40", *assignments,
+        "process_frames.size=96", "process_frames.workers=1", "protocol.seeds=[0]",
+        "test.draws=40", *assignments,
     )  # fmt: skip
     return list(sets)
 

@@ -76,6 +76,8 @@ class BlendConfig:
 
     share: float = 0.0
     """Share of each batch that is pairs of a real face and a pseudo-fake made of it, 0 to 1."""
+    even_people: bool = True
+    """Make blends of all people equally often; false makes them of all real faces."""
     self_blend: float = 0.55
     """Weight of blending a face with a recoloured, moved copy of itself."""
     frequency: float = 0.15

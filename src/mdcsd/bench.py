@@ -68,7 +68,7 @@ def bench_faces(video: Path, n_frames: int = 150, loop_s: float = _LOOP_S) -> Fa
     with tempfile.TemporaryDirectory(prefix="mdcsd-bench-") as name:
         folder = Path(name)
         clip = folder / "clip.mp4"
-        _make_hd(video, clip, n_frames)
+        make_hd(video, clip, n_frames)
         began = time.perf_counter()
         ours = process_frames(
             ProcessFramesConfig(video_path=str(clip), output_path=str(folder / "ours"), workers=1)
@@ -152,7 +152,9 @@ def bench_blend(picture: Path, count: int = 300) -> dict[str, float]:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        alone = {kind: {name: float(name == kind) for name in KINDS} for kind in KINDS}
+        alone: dict[str, dict[str, Any]] = {
+            kind: {name: float(name == kind) for name in KINDS} for kind in KINDS
+        }
         mixtures = {"all kinds": BlendConfig()}
         mixtures |= {kind: BlendConfig(**weights) for kind, weights in alone.items()}
         figures = {
@@ -168,6 +170,16 @@ def bench_blend(picture: Path, count: int = 300) -> dict[str, float]:
     return figures
 
 
+def median_of(work: Callable[[], Any], n_runs: int) -> float:
+    """Median seconds of some work, after a first time that is not counted."""
+    seconds = []
+    for _ in range(n_runs + 1):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[1:])
+
+
 def _cpu_seconds(work: Callable[[np.random.Generator], Any], count: int) -> float:
     """Mean processor time of some work, in seconds, after a first time that is not counted."""
     rng = np.random.default_rng(0)
@@ -179,12 +191,8 @@ def _cpu_seconds(work: Callable[[np.random.Generator], Any], count: int) -> floa
 
 
 def _median_seconds(words: list[str], n_runs: int) -> float:
-    seconds = []
-    for _ in range(n_runs + 1):  # the first run warms the file cache
-        began = time.perf_counter()
-        subprocess.run([sys.executable, *words], check=True, capture_output=True)
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds[1:])
+    command = [sys.executable, *words]
+    return median_of(lambda: subprocess.run(command, check=True, capture_output=True), n_runs)
 
 
 def _import_dlib() -> Any:
@@ -197,7 +205,7 @@ def _import_dlib() -> Any:
     return dlib
 
 
-def _make_hd(video: Path, clip: Path, n_frames: int) -> None:
+def make_hd(video: Path, clip: Path, n_frames: int) -> None:
     """Scale a video to 1080p, repeated or cut to a number of frames, and encode it as H.264."""
 
     def frames() -> Iterator[RgbArray]:

@@ -4,6 +4,7 @@ pairs themselves as class folders, to measure a detector on.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,11 +63,18 @@ def write_pairs(inputs: Sequence[Path], folder: Path, config: BlendConfig, seed:
 
     Returns: the number of pairs.
 
-    Raises: InputError if FOLDER holds something, or no face is found; MediaError if an input
+    Raises: InputError if FOLDER holds something, two inputs have one name, or no face is
+        found; MediaError if an input
         cannot be decoded.
     """
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"--pairs {folder}: not empty. Give a new folder.")
+    stems = Counter(path.stem for path in inputs)
+    if twice := [stem for stem, count in stems.items() if count > 1]:
+        raise InputError(
+            f"--pairs {folder}: several inputs are called {twice[0]}, and so would their pairs "
+            "be. Give them other names, or one folder a call."
+        )
     rng, finder, n_pairs = np.random.default_rng(seed), FaceFinder(), 0
     for path in inputs:
         for number, face in enumerate(_faces_of(path, finder)):

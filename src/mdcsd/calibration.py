@@ -20,6 +20,7 @@ from mdcsd.judging_config import CalibrateConfig
 from mdcsd.judging_nouns import Calibration
 from mdcsd.metrics import (
     equal_error_threshold,
+    even_weights,
     false_alarm_threshold,
     pool_predictions,
     row_losses,
@@ -48,12 +49,16 @@ def calibrate(config: CalibrateConfig) -> Calibrated:
     Several sets are laid together, so that real faces of other kinds than the training's count
     too: one of them may hold real faces alone.
 
+    With `config.mirror` it is fitted to, and says, that faces are judged with their mirror images.
+
     Raises: DataError if they lack a class, hold a face twice, or do not fit the checkpoint.
     """
     if not config.weights or not config.val_datasets:
         raise InputError("expected --weights CHECKPOINT and VAL_DATASET, *_tf folders.")
     path = Path(config.weights)
     checkpoint = load_checkpoint(path)
+    if config.mirror:
+        checkpoint = replace(checkpoint, network=replace(checkpoint.network, mirror=True))
     shards = [_open_validation(Path(each)) for each in config.val_datasets]
     names = " + ".join(each.name for each in shards)
     measured = _lay_together(
@@ -129,19 +134,24 @@ def fit_calibration(measured: Measured, name: str) -> Calibration:
 def fit_temperature(logits: torch.Tensor, label: torch.Tensor) -> float:
     """Find the temperature that makes logits (N, K) the likeliest, between e^-3 and e^3.
 
+    Real and manipulated faces weigh alike in it, however many of each the set has: a score is
+    the chance that a file is manipulated if that was as likely as not before it was looked at.
+
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2.
     """
     wide, known = logits.double(), label >= 0
+    weight = torch.from_numpy(even_weights(label[known].clamp(max=1).numpy()))
 
     def loss(log_temperature: float) -> float:
         scaled = wide[known] / np.exp(log_temperature)
-        return float(sample_losses(scaled, label[known]).mean())
+        return float((weight * sample_losses(scaled, label[known])).sum())
 
     best = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded")
     return float(np.exp(cast(float, best.x)))
 
 
 def _figures(measured: Measured) -> dict[str, float]:
+    """Calibration figures with real and manipulated faces weighing alike."""
     losses = row_losses(measured.is_fake, measured.score, None)
-    found = summed_figures(losses.sum(axis=0))
+    found = summed_figures(even_weights(measured.is_fake) @ losses)
     return {name: found[name] for name in ("ece", "brier", "log_loss")}

@@ -75,8 +75,11 @@ class Checkpoint:
         return network.eval()
 
     def _shape(self) -> dict[str, Any]:
+        network = asdict(self.network)
+        if not network["mirror"]:  # older files have no such setting, and keep their ids
+            del network["mirror"]
         return {
-            "network": asdict(self.network),
+            "network": network,
             "preprocess": asdict(self.preprocess),
             "class_names": list(self.class_names),
         }

@@ -173,6 +173,8 @@ class NetworkConfig:
     """Which branches start from ImageNet; the paper's is rgb."""
     pretrained_file: str | None = None
     """ImageNet weights of the backbone as safetensors with timm's names; none asks timm."""
+    mirror: bool = False
+    """Judge a face by the mean of the answers to it and to its mirror image, at twice the cost."""
 
     def __post_init__(self) -> None:
         """Refuse branches on networks that have none."""
@@ -243,6 +245,8 @@ class TrainConfig:
     """Decay a step of the moving average of the weights, which is what is kept; 0: none."""
     frozen_stages: int = 0
     """Lower stages of each pretrained branch whose weights stay; batch-norm statistics do not."""
+    compile: bool = False
+    """Compile the network first (torch.compile): faster on a GPU, a CPU gains little by it."""
     teacher: str | None = None
     """Checkpoint whose scores the network learns beside the labels (distillation)."""
     teacher_share: float = 0.5
@@ -251,6 +255,8 @@ class TrainConfig:
     """Run folder; none makes runs/MODEL-DATE-TIME."""
     resume: str | None = None
     """Run folder to go on with."""
+    save_steps: int = 1000
+    """Steps between saves within an epoch, for `resume`; 0 saves at the end of epochs alone."""
     device: Device = "auto"
     """auto takes CUDA where there is one."""
     seed: int = 0

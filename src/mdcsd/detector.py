@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from mdcsd import storage
+from mdcsd.backbones import fold_batch_norms
 from mdcsd.checkpoint import Checkpoint, load_checkpoint
 from mdcsd.config import Device, FrameSelection, Pool
 from mdcsd.default_weights import weights_path
@@ -57,7 +58,7 @@ class Detector:
         self.checkpoint: Checkpoint = load_checkpoint(weights_path(weights))
         self.checkpoint_id = self.checkpoint.checkpoint_id
         self._device = torch.device(choose_device(device))
-        self._network = self.checkpoint.build().to(self._device)
+        self._network = fold_batch_norms(self.checkpoint.build()).to(self._device)
         self._network.to(memory_format=torch.channels_last)
         self._finder: FaceFinder | None = None
 
@@ -154,8 +155,7 @@ class Detector:
         batch = torch.stack([crop_to_tensor(crop.rgb, crop.crop_scale, spec) for crop in crops])
         batch = batch.to(self._device, memory_format=torch.channels_last)
         with autocast(self._device):
-            features = self._network.features(batch)
-            logits = self._network.head(features)
+            features, logits = self._network.judge(batch)
         check_finite(logits)
         scores = to_score(logits, self.checkpoint.calibration.temperature)
         return scores.double().cpu().numpy(), features.float().cpu().numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mdcsd.checkpoint import Checkpoint, compact_checkpoint, load_checkpoint, save_checkpoint
 from mdcsd.default_weights import MAX_EMBEDDED_BYTES
@@ -36,13 +37,17 @@ def embed_checkpoint(source: Path, licence: str, data: str, output: Path) -> Emb
     whole = load_checkpoint(source)
     compact = compact_checkpoint(whole)
     _check_size(source, compact)
-    origin = {
+    origin: dict[str, Any] = {
         "licence": _read_paragraph("--licence", licence),
         "data": _read_paragraph("--data", data),
         "compacted_from": whole.checkpoint_id,
     }
     if command := whole.provenance.get("command"):
         origin["command"] = without_folders(str(command))
+    origin["stages"] = [
+        {**stage, "command": without_folders(str(stage["command"]))}
+        for stage in whole.provenance.get("stages", ())
+    ]
     network = replace(compact.network, pretrained="none", pretrained_file=None)
     named = replace(compact, network=network, provenance={**whole.provenance, **origin})
     save_checkpoint(named, output)

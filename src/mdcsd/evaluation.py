@@ -8,7 +8,7 @@ classes told apart. Frame level: every face by itself. Video level: faces pooled
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +212,7 @@ def _verdicts(
     """What users would be told; a table of scores has no thresholds."""
     if checkpoint is None:
         return None
-    return count_verdicts(predictions, checkpoint.calibration, rules.pool)
+    return count_verdicts(predictions, checkpoint.calibration, rules)
 
 
 def _plane(judged: DataScores, seed: int) -> dict[str, Any] | None:
@@ -231,6 +231,7 @@ def _signature(checkpoint: Checkpoint | None, source: str) -> dict[str, Any]:
     here = environment()
     return {
         "checkpoint_id": checkpoint.checkpoint_id if checkpoint else None,
+        "calibration": asdict(checkpoint.calibration) if checkpoint else None,
         "source": source,
         "made": {
             "date": here["date"],

@@ -25,9 +25,12 @@ from mdcsd.metrics import (
     N_BINS,
     Ranking,
     describe_pooling,
+    even_weights,
     frames_sampled,
     min_track_frames,
     pool_predictions,
+    row_losses,
+    summed_figures,
 )
 from mdcsd.nouns import ORIGINAL, FloatArray, FrameKey, IntArray, Origin, VideoKey
 
@@ -139,13 +142,27 @@ def overall_figures(predictions: Predictions, rules: Rules) -> dict[str, Entry]:
 
 
 def uncalibrated(predictions: Predictions, temperature: float, rules: Rules) -> Report:
-    """Calibration figures as they would be without the temperature, by frame."""
+    """Calibration figures as they would be without the temperature, by frame.
+
+    Beside them ECE with and without it where real and manipulated faces weigh alike, which is
+    what the temperature was fitted for.
+    """
     clipped = np.clip(predictions.score, 1e-12, 1 - 1e-12)
     logit = (np.log(clipped) - np.log1p(-clipped)) * temperature
     before = Predictions(predictions.origins, predictions.label, 1.0 / (1.0 + np.exp(-logit)))
     entries = overall_figures(before, rules)
     figures = {name: entries[name] for name in ("frame_ece", "frame_brier", "frame_log_loss")}
-    return {"temperature": temperature, **figures}
+    even = {"without": _ece_at_even_odds(before), "with": _ece_at_even_odds(predictions)}
+    return {"temperature": temperature, **figures, "frame_ece_at_even_odds": even}
+
+
+def _ece_at_even_odds(predictions: Predictions) -> float | None:
+    """ECE by frame with real and manipulated faces weighing alike, None where one is missing."""
+    known = predictions.label >= 0
+    label, score = predictions.label[known], predictions.score[known]
+    if len(np.unique(label)) < 2:
+        return None
+    return summed_figures(even_weights(label) @ row_losses(label, score, None))["ece"]
 
 
 def origins_of(predictions: Predictions) -> dict[VideoKey, Origin | UnjudgedVideo]:

@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from mdcsd import distributed
+from mdcsd.backbones import fold_batch_norms
 from mdcsd.checkpoint import Checkpoint
 from mdcsd.config import Device
 from mdcsd.crops import UNLABELLED
@@ -86,8 +87,8 @@ def measure(
     for batch in batches:
         image, _ = to_device(batch, rank.device)
         with autocast(rank.device):
-            features = network.features(image)
-            logits = network.head(features).float().cpu()
+            features, logits = network.judge(image)
+        logits = logits.float().cpu()
         check_finite(logits)
         if collect is not None:
             collect.add(batch.origins, features, len(answers))
@@ -136,7 +137,7 @@ def measure_shards(
     """
     _check_representation(checkpoint, shards)
     rank = Rank(0, 1, torch.device(choose_device(device)))
-    network = checkpoint.build().to(rank.device)
+    network = fold_batch_norms(checkpoint.build()).to(rank.device)
     network.to(memory_format=torch.channels_last)
     data = FaceDataset(shards, checkpoint.preprocess, match_classes(checkpoint, shards))
     if not len(data):

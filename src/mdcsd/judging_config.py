@@ -58,6 +58,8 @@ class CalibrateConfig:
     """Validation data sets, *_tf folders or .tfrecords files; never a test set."""
     output: str | None = None
     """Where to write the checkpoint with the new calibration; none means in its place."""
+    mirror: bool = False
+    """Have the checkpoint judge faces and their mirror images from now on, at twice the cost."""
     batch_size: int = 32
     """Samples per step."""
     device: Device = "auto"

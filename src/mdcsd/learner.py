@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,14 +16,16 @@ from mdcsd.distributed import Rank
 from mdcsd.loader import FaceDataset
 from mdcsd.network import Network, build_network, freeze_stages, load_imagenet
 from mdcsd.optim import parameter_groups
-from mdcsd.runs import EpochRow, TrainingState
+from mdcsd.runs import EpochPart, EpochRow, TrainingState
 from mdcsd.spectrum_fit import fit_standardise
 from mdcsd.training_setup import TrainJob
 
 
 @dataclass(frozen=True)
 class Learner:
-    """`parallel` is the network's wrapper over processes; `average` None where none is kept."""
+    """`parallel` is what steps call: the network, over processes and compiled if asked for;
+    `average` is None where none is kept.
+    """
 
     network: Network
     parallel: nn.Module
@@ -35,11 +38,13 @@ class Learner:
         """What validation measures and checkpoints hold: the average, where there is one."""
         return self.average or self.network
 
-    def state(self, data: tuple[str, ...]) -> TrainingState:
+    def state(self, job: TrainJob, part: EpochPart) -> TrainingState:
         """All that `start` needs to go on, on the CPU."""
         adam = {i: dict(parts) for i, parts in self.optimizer.state_dict()["state"].items()}
         average = on_cpu(self.average) if self.average else {}
-        return TrainingState(tuple(self.rows), data, on_cpu(self.network), adam, average)
+        return TrainingState(
+            tuple(self.rows), job.data, on_cpu(self.network), adam, average, part, job.stages
+        )
 
     @torch.no_grad()
     def follow(self, step: int, decay: float) -> None:
@@ -75,7 +80,9 @@ def start(job: TrainJob, rank: Rank, data: FaceDataset, state: TrainingState | N
     if rank.is_main and not state and not config.start_from:
         fit_standardise(network, data, config, rank)
     freeze_stages(network, config.frozen_stages, job.network)
-    parallel = distributed.parallel(network, rank)
+    parallel: Any = distributed.parallel(network, rank)
+    if config.compile:
+        parallel = torch.compile(parallel)
     average = _average_of(network, state) if config.weight_average else None
     groups = parameter_groups(network, config.learning_rate, config.stitch_rate)
     optimizer = torch.optim.Adam(groups)

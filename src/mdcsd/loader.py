@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -156,10 +157,19 @@ def iter_batches(
     sizes = [sum(len(part) for part in batch) for batch in batches]
     mine = [batch[process] for batch in batches]
     loader: DataLoader[Any] = DataLoader(
-        dataset, batch_sampler=mine, num_workers=workers, collate_fn=_collate
+        dataset,
+        batch_sampler=mine,
+        num_workers=workers,
+        collate_fn=_collate,
+        worker_init_fn=_take_one_thread,
     )
     for (image, label, origins), global_size in zip(loader, sizes, strict=True):
         yield Batch(image, label, origins, global_size)
+
+
+def _take_one_thread(_: int) -> None:
+    """Keep OpenCV from starting as many threads in each loader process as there are cores."""
+    cv2.setNumThreads(1)
 
 
 def _collate(samples: list[Sample]) -> tuple[Any, ...]:

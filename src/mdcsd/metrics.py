@@ -139,6 +139,13 @@ def row_losses(label: IntArray, score: FloatArray, threshold: float | None) -> F
     return np.column_stack([*sums, in_bin])
 
 
+def even_weights(label: IntArray) -> FloatArray:
+    """Weights (N,) that sum to 1 and are shared by the classes alike, labels int (N,) 0 or 1."""
+    sizes = np.bincount(label, minlength=2)
+    weights: FloatArray = 1.0 / sizes[label] / np.count_nonzero(sizes)
+    return weights
+
+
 def summed_figures(sums: FloatArray) -> dict[str, float]:
     """Figures out of (weighted) column sums of `row_losses`, float (21,).
 

@@ -7,6 +7,7 @@ unknown. The sentences on limits are about the method, and hold for every checkp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from mdcsd.checkpoint import Checkpoint
@@ -54,9 +55,16 @@ def write_card(checkpoint: Checkpoint, reports: Mapping[str, Report]) -> str:
 
     Returns: Markdown.
 
-    Raises: DataError if a report is of another checkpoint, or of none.
+    Raises: DataError if a report is of another checkpoint, or of none, or was made with other
+        thresholds than the checkpoint has now.
     """
+    calibration = asdict(checkpoint.calibration)
     for name, report in reports.items():
+        if report.get("calibration") not in (None, calibration):
+            raise DataError(
+                f"report {name}: made with another temperature or thresholds than the checkpoint "
+                "has now. Evaluate again."
+            )
         if report.get("checkpoint_id") != checkpoint.checkpoint_id:
             raise DataError(
                 f"report {name}: of checkpoint {report.get('checkpoint_id')}, the card is of "
@@ -90,6 +98,8 @@ def _what(checkpoint: Checkpoint) -> str:
             ["parameters", f"{n_numbers:,}"],
             ["input", f"{spec.image_size_px} px, {spec.channels} channels, a face crop of "
                       f"{spec.crop_scale} times the detector's box"],
+            ["a score is of", "a face and its mirror image, the mean of both answers"
+                              if network.mirror else "a face"],
             ["classes", ", ".join(checkpoint.class_names)],
             ["terms of the weights", str(licence)],
         ],
@@ -115,6 +125,7 @@ def _training(checkpoint: Checkpoint) -> str:
         ("software", ", ".join(f"{k} {v}" for k, v in (known.get("packages") or {}).items())),
         ("date", known.get("date")),
         ("started from checkpoint", known.get("started_from")),
+        *((f"stage {i} before", _stage(each)) for i, each in enumerate(known.get("stages", ()), 1)),
         ("ImageNet weights, SHA-256", known.get("pretrained_sha256")),
         ("rounded to 16 bits from", known.get("compacted_from")),
     ]
@@ -127,6 +138,13 @@ def _command(known: Mapping[str, Any]) -> str | None:
     return f"`{without_folders(str(known['command']))}`" if known.get("command") else None
 
 
+def _stage(known: Mapping[str, Any]) -> str:
+    told = {**known, "command": _command(known)}
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value in told.items() if value is not None
+    )
+
+
 def _settings(known: Mapping[str, Any]) -> str:
     """Settings of the training as one would give them to --set."""
     return ", ".join(
@@ -137,10 +155,12 @@ def _settings(known: Mapping[str, Any]) -> str:
 
 
 def _hardware(known: Mapping[str, Any]) -> str | None:
-    if known.get("cuda"):
-        return str(known["cuda"])
+    processes = known.get("processes", 1)
+    times = f"{processes} x " if processes > 1 else ""
+    if known.get("device", "cuda") == "cuda" and known.get("cuda"):
+        return f"{times}{known['cuda']}"
     threads = known.get("cpu_threads")
-    return None if threads is None else f"CPU, {threads} threads"
+    return None if threads is None else f"{times}CPU, {threads} threads"
 
 
 def _thresholds(checkpoint: Checkpoint) -> str:
@@ -153,7 +173,8 @@ def _thresholds(checkpoint: Checkpoint) -> str:
     ]
     return (
         "## What the verdicts mean\n\n" + _table(["verdict", "score"], rows) + "\n"
-        f"Fitted on {fitted.fitted_on}: temperature {fitted.temperature:.4g}. "
+        "A score is meant as the chance that a face is manipulated, if that was as likely as not "
+        f"before. Fitted on {fitted.fitted_on}: temperature {fitted.temperature:.4g}. "
         "\"Likely manipulated\" begins where at most 5 % of those real ones scored, "
         "\"uncertain\" where real and manipulated ones were mistaken equally often, and never "
         "above that. At most "
@@ -236,6 +257,10 @@ def _calibration(report: Report) -> str:
             ("frame_ece", "ECE"), ("frame_brier", "Brier"), ("frame_log_loss", "log loss"),
         )
     ]  # fmt: skip
+    even = before["frame_ece_at_even_odds"]
+    if even["with"] is not None:
+        values = [f"{even[when]:.3f}" for when in ("without", "with")]
+        rows.append(["ECE, real and manipulated weighing alike", *values])
     head = f"Calibration by frame, temperature {before['temperature']:.4g}:\n\n"
     return head + _table(["figure", "without the temperature", "with it"], rows)
 

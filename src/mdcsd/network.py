@@ -87,6 +87,21 @@ class Network(nn.Module):
 
     standardise: Standardise | None
     head: nn.Module
+    mirrors = False
+    """Whether `judge` looks at the mirror image too."""
+
+    def judge(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Answer as verdicts and figures need it: what training's steps see is `forward`.
+
+        Returns: what goes into `head` (B, D), and logits (B, K); with `mirrors` the means over a
+            face and its mirror image.
+        """
+        features = self.features(image)
+        logits: torch.Tensor = self.head(features)
+        if not self.mirrors:
+            return features, logits
+        mirrored = self.features(image.flip(-1))
+        return (features + mirrored) / 2, (logits + self.head(mirrored)) / 2
 
     def unscaled(self, image: torch.Tensor) -> torch.Tensor:
         """What goes into `standardise` for an input (B, C, S, S)."""
@@ -233,9 +248,19 @@ class BranchNetwork(Network):
 def build_network(config: NetworkConfig, spec: PreprocessSpec, n_classes: int) -> Network:
     """Build a network with random weights.
 
-    Raises: InputError if `mdcsd` is asked to read anything but raw colour.
+    Raises: InputError if `mdcsd` is asked to read anything but raw colour, or coefficients are
+        to be mirrored.
     """
-    n_outputs = 1 if n_classes == 2 else n_classes
+    if config.mirror and spec.representation != "raw":
+        raise InputError(
+            f"network.mirror needs pixels, these are {spec.representation}. Prepare with --raw."
+        )
+    network = _build(config, spec, 1 if n_classes == 2 else n_classes)
+    network.mirrors = config.mirror
+    return network
+
+
+def _build(config: NetworkConfig, spec: PreprocessSpec, n_outputs: int) -> Network:
     if config.name == "cnn":
         return Cnn(spec, n_outputs)
     if config.name == "xception":

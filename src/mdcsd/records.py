@@ -165,10 +165,14 @@ def read_kind(content: bytes, facts: FloatListFacts) -> Kind:
 
 
 def read_person(content: bytes) -> tuple[str, bool]:
-    """Read who is in a record, empty where it says nobody, and whether it has landmarks."""
+    """Read who is in a record, of which data set, and whether it has landmarks.
+
+    Nobody is the empty text; the same name in two data sets is two people.
+    """
     features = decode_example(content)
-    people = features.get("source_ids", ())
-    return (cast(bytes, people[0]).decode() if len(people) else ""), "landmarks" in features
+    people = [cast(bytes, person).decode() for person in features.get("source_ids", ())[:1]]
+    dataset = [cast(bytes, name).decode() for name in features.get("dataset", ())[:1]]
+    return "/".join([*dataset, *people]) if people else "", "landmarks" in features
 
 
 def _old_class(label: int, facts: FloatListFacts) -> str:

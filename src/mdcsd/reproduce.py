@@ -260,9 +260,12 @@ def _train(plan: Plan, row: RowConfig, seed: int, hooks: Hooks | None) -> Path:
         "seed": seed,
     }
     settings = load_settings(Path(plan.recipe), _sets(plan, row), {"train": flags})
-    if folder.last.is_file():
+    if folder.can_go_on:
         before = folder.resumed_settings({})
-        same = before.network == settings.network and before.train == settings.train
+        same = all(
+            getattr(before, section) == getattr(settings, section)
+            for section in ("network", "train", "augment", "blend")
+        )
         if not same:
             raise SettingError(
                 f"{folder.path}: holds a training with other settings. Give another --output, or "

@@ -16,7 +16,7 @@ import io
 import platform
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -38,9 +38,17 @@ _RESUMABLE = frozenset(
 )  # fmt: skip
 
 
+Stage = dict[str, Any]
+"""What a checkpoint says of a training that another started from: id, command, commit, ..."""
+
+
 @dataclass(frozen=True)
 class EpochRow:
-    """Figures of one epoch; losses are cross-entropy in nats, without regularisation."""
+    """Figures of one epoch; losses in nats, without regularisation.
+
+    `val_loss` is cross-entropy, `train_loss` against what was learned: smoothed labels, a
+    teacher's scores. `seconds` hold validation, `images_per_s` are of the training alone.
+    """
 
     epoch: int
     learning_rate: float
@@ -54,10 +62,21 @@ class EpochRow:
 
 
 @dataclass(frozen=True)
-class TrainingState:
-    """Where a run stands after its last whole epoch; `data` are its data sets' fingerprints.
+class EpochPart:
+    """What is done of the epoch in progress, over all processes; nothing at its start."""
 
-    `average` is the moving average of the weights, empty where none is kept.
+    n_steps: int = 0
+    loss_sum: float = 0.0
+    n_samples: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Where a run stands; `data` are its data sets' fingerprints.
+
+    `rows` are of the whole epochs, `part` of the one in progress. `average` is the moving
+    average of the weights, empty where none is kept. `stages` are the trainings before.
     """
 
     rows: tuple[EpochRow, ...]
@@ -65,6 +84,8 @@ class TrainingState:
     network: Tensors
     optimizer: dict[int, Tensors]
     average: Tensors
+    part: EpochPart = EpochPart()
+    stages: tuple[Stage, ...] = ()
 
 
 class RunFolder:
@@ -78,12 +99,17 @@ class RunFolder:
         self._state = path / "training_state.safetensors"
         self._events: Any = None
 
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the run was saved: at an epoch's end, or within its first."""
+        return self._state.is_file()
+
     def begin(self, settings: Settings) -> None:
         """Write settings and environment of a new run.
 
-        Raises: SettingError if the folder already holds a finished epoch.
+        Raises: SettingError if the folder already holds a run that can go on.
         """
-        if self._state.exists():
+        if self.can_go_on:
             raise SettingError(
                 f"{self.path}: holds a run already. Go on with it by --resume {self.path}, or give "
                 "another --output."
@@ -102,8 +128,7 @@ class RunFolder:
             raise DataError(f"{self.path}: no run to resume (no settings.json). Check the path.")
         stored = storage.read_json(self.path / "settings.json")
         given = frozenset(stored.pop("given"))
-        base = load_settings(None, [], stored)
-        object.__setattr__(base, "given", given)
+        base = replace(load_settings(None, [], stored), given=given)
         resumed = load_settings(None, [], changes, base)
         for section, values in changes.items():
             before, after = getattr(base, section), getattr(resumed, section)
@@ -122,13 +147,17 @@ class RunFolder:
         tensors |= {f"average.{name}": tensor for name, tensor in state.average.items()}
         for index, parts in state.optimizer.items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in parts.items()}
-        save_tensors(
-            tensors, {"rows": [asdict(row) for row in state.rows], "data": state.data}, self._state
-        )
+        header = {
+            "rows": [asdict(row) for row in state.rows],
+            "data": state.data,
+            "part": asdict(state.part),
+            "stages": state.stages,
+        }
+        save_tensors(tensors, header, self._state)
 
     def load_state(self) -> TrainingState | None:
-        """Read the state after the last whole epoch, or None before the first."""
-        if not self._state.is_file():
+        """Read where the run was saved last, or None if it never was."""
+        if not self.can_go_on:
             return None
         tensors, header = load_tensors(self._state)
         optimizer: dict[int, Tensors] = {}
@@ -141,10 +170,12 @@ class RunFolder:
             elif kind == "average":
                 average[rest] = tensor
             else:
-                index, part = rest.split(".", 1)
-                optimizer.setdefault(int(index), {})[part] = tensor
+                index, moment = rest.split(".", 1)
+                optimizer.setdefault(int(index), {})[moment] = tensor
         rows = tuple(EpochRow(**row) for row in header["rows"])
-        return TrainingState(rows, tuple(header["data"]), network, optimizer, average)
+        part, stages = EpochPart(**header["part"]), tuple(header["stages"])
+        data = tuple(header["data"])
+        return TrainingState(rows, data, network, optimizer, average, part, stages)
 
     def write_log(self, rows: tuple[EpochRow, ...]) -> None:
         """Write log.csv, and the newest row for TensorBoard."""

@@ -1,12 +1,13 @@
-"""Training: setup -> fit -> train_one_epoch -> validate.
+"""Training: setup -> fit -> train_steps -> validate.
 
 One process:            mdcsd train mdcsd TRAIN_DATASET VAL_DATASET
 Two on one machine:     torchrun --nproc-per-node 2 -m mdcsd train mdcsd TRAIN VAL
 Going on:               mdcsd train --resume runs/mdcsd-20261123-120000
 
 `batch_size` counts samples over all processes, so the number of processes changes speed,
-not the steps (batch-norm statistics apart). Each epoch draws its random numbers from (seed,
-epoch, process) alone, so a resumed run has the numbers of an uninterrupted one.
+not the steps (batch-norm statistics apart). The steps between two saves draw their random numbers
+from (seed, epoch, process, first step) alone, so a run that is resumed where it was saved last
+has the numbers of an uninterrupted one.
 
 Source: Adam, ReduceLROnPlateau and early stopping as in the code of Agarwal et al., FG 2021.
 """
@@ -34,7 +35,14 @@ from mdcsd.loader import FaceDataset, cut_batches, cut_training_batches, iter_ba
 from mdcsd.metrics import accuracy, auc, equal_error_rate
 from mdcsd.network import Network
 from mdcsd.optim import best_epoch, cosine_learning_rate, plateau_learning_rate, stops_early
-from mdcsd.runs import EpochRow, RunFolder, TrainingState, environment, new_run_path
+from mdcsd.runs import (
+    EpochPart,
+    EpochRow,
+    RunFolder,
+    TrainingState,
+    environment,
+    new_run_path,
+)
 from mdcsd.settings import Settings
 from mdcsd.spectrum_fit import fit_real_log_dct_mean
 from mdcsd.training_faces import EpochDraw, TrainingFaces
@@ -50,7 +58,6 @@ from mdcsd.training_setup import TrainJob, setup
 _TOLD = (
     "epochs", "epoch_samples", "batch_size", "learning_rate", "stitch_rate", "schedule",
     "warmup_steps", "balance", "label_smoothing", "weight_average", "frozen_stages",
-    "teacher_share",
 )  # fmt: skip
 """Settings of training that the checkpoint repeats; the run's settings.json has them all."""
 
@@ -96,56 +103,75 @@ def fit(job: TrainJob, rank: Rank, folder: RunFolder, hooks: Hooks) -> TrainResu
     """Train epoch by epoch until the last, or until validation stops getting better."""
     config = job.config
     plain = FaceDataset(job.train_set, job.spec, job.classes)
-    data = TrainingFaces(
-        job.train_set, job.spec, job.classes, job.settings.augment, job.settings.blend, config.seed
-    )
+    data, draw = open_training_faces(job)
     val_data = FaceDataset(job.val_set, job.spec, job.classes)
-    draw = EpochDraw(data, config, job.settings.blend.share)
     _check_processes(config, draw.n_drawn, rank)
-    learning = learner.start(
-        job, rank, plain, _resumed_state(job, folder) if config.resume else None
-    )
+    state = _resumed_state(job, folder) if config.resume else None
+    job = replace(job, stages=state.stages) if state else job
+    learning = learner.start(job, rank, plain, state)
     if rank.is_main:
         if not config.resume:
             folder.begin(job.settings)
         hooks.on_begin(folder, job)
-    rows = learning.rows
+    rows, part = learning.rows, state.part if state else EpochPart()
     teacher = Teacher(Path(config.teacher), job, rank) if config.teacher else None
     real_mean = fit_real_log_dct_mean(plain, config, job.spec) if rank.is_main else None
     while len(rows) < config.epochs and not _stops(rows, config):
-        began = time.monotonic()
         epoch = data.epoch = len(rows)
-        _seed_epoch(config.seed, epoch, rank)
         batches = cut_training_batches(draw(epoch).tolist(), config.batch_size, rank.count)
-        loss = train_one_epoch(job, rank, learning, data, batches, teacher, hooks)
+        while part.n_steps < len(batches):
+            part = train_steps(job, rank, learning, data, batches, part, teacher, hooks)
+            if rank.is_main and part.n_steps < len(batches):
+                folder.save_state(learning.state(job, part))
+        began = time.monotonic()
         distributed.share_buffers(learning.kept, rank)
         measured = validate(learning.kept, val_data, config, rank)
         rate = learning.optimizer.param_groups[0]["lr"]
-        rows.append(_row(epoch + 1, rate, loss, measured, time.monotonic() - began, draw.n_drawn))
+        rows.append(_row(epoch + 1, rate, part, measured, time.monotonic() - began))
+        part = EpochPart()
         is_best = best_epoch([row.val_loss for row in rows]) == epoch
         if rank.is_main:
-            _keep(job, folder, learning, measured, real_mean, is_best)
+            _keep(job, rank, folder, learning, measured, real_mean, is_best)
             hooks.on_epoch(rows[-1], is_best)
     folder.close()
     distributed.wait_for_all(rank)
     return TrainResult(folder.best, tuple(rows), len(rows) < config.epochs)
 
 
-def train_one_epoch(
+def open_training_faces(job: TrainJob) -> tuple[TrainingFaces, EpochDraw]:
+    """Open what training sees, and what draws its epochs."""
+    blend, seed = job.settings.blend, job.config.seed
+    data = TrainingFaces(job.train_set, job.spec, job.classes, job.settings.augment, blend, seed)
+    return data, EpochDraw(data, job.config, blend)
+
+
+def train_steps(
     job: TrainJob,
     rank: Rank,
     learning: Learner,
     data: TrainingFaces,
     batches: list[list[list[int]]],
+    done: EpochPart,
     teacher: Teacher | None,
     hooks: Hooks,
-) -> float:
-    """Take one step a batch; return the mean loss over all samples and processes."""
+) -> EpochPart:
+    """Take one step a batch, from where an epoch stands to its next save or its end.
+
+    Args:
+        batches: of the whole epoch.
+        done: what is done of it.
+
+    Returns: what is done of it now.
+    """
     optimizer, config, n_done = learning.optimizer, job.config, len(learning.rows)
+    began, first = time.monotonic(), done.n_steps
+    some = batches[first : first + config.save_steps] if config.save_steps else batches[first:]
+    _seed_steps(config.seed, n_done, first, rank)
     learning.network.train()
     weights = class_weights(job).to(rank.device)
     losses: list[tuple[float, int]] = []
-    for step, batch in enumerate(iter_batches(data, batches, rank.index, config.workers), 1):
+    loaded = iter_batches(data, some, rank.index, config.workers)
+    for step, batch in enumerate(loaded, first + 1):
         image, label = to_device(batch, rank.device)
         _set_learning_rate(optimizer, learning.rows, config, step - 1, len(batches))
         optimizer.zero_grad(set_to_none=True)
@@ -169,7 +195,12 @@ def train_one_epoch(
         if rank.is_main:
             hooks.on_step(n_done + 1, step, len(batches))
     everyone = distributed.gather(losses, rank)
-    return sum(loss for loss, _ in everyone) / sum(size for _, size in everyone)
+    return EpochPart(
+        n_steps=first + len(some),
+        loss_sum=done.loss_sum + sum(loss for loss, _ in everyone),
+        n_samples=done.n_samples + sum(size for _, size in everyone),
+        seconds=done.seconds + time.monotonic() - began,
+    )
 
 
 def validate(network: Network, data: FaceDataset, config: TrainConfig, rank: Rank) -> Measured:
@@ -199,8 +230,8 @@ def _resumed_state(job: TrainJob, folder: RunFolder) -> TrainingState | None:
     return state
 
 
-def _seed_epoch(seed: int, epoch: int, rank: Rank) -> None:
-    sequence = np.random.SeedSequence([seed, epoch, rank.index])
+def _seed_steps(seed: int, epoch: int, first_step: int, rank: Rank) -> None:
+    sequence = np.random.SeedSequence([seed, epoch, first_step, rank.index])
     torch.manual_seed(int(sequence.generate_state(1)[0]))
 
 
@@ -231,24 +262,25 @@ def _stops(rows: list[EpochRow], config: TrainConfig) -> bool:
 
 
 def _row(
-    epoch: int, rate: float, loss: float, measured: Measured, seconds: float, n_images: int
+    epoch: int, rate: float, part: EpochPart, measured: Measured, validation_s: float
 ) -> EpochRow:
     label, score = measured.is_fake, measured.score
     return EpochRow(
         epoch=epoch,
         learning_rate=rate,
-        train_loss=loss,
+        train_loss=part.loss_sum / part.n_samples,
         val_loss=measured.loss,
         val_accuracy=accuracy(label, score) or 0.0,
         val_auc=auc(label, score) or 0.0,
         val_eer=equal_error_rate(label, score) or 0.0,
-        seconds=round(seconds, 3),
-        images_per_s=round(n_images / seconds, 2),
+        seconds=round(part.seconds + validation_s, 3),
+        images_per_s=round(part.n_samples / part.seconds, 2),
     )
 
 
 def _keep(
     job: TrainJob,
+    rank: Rank,
     folder: RunFolder,
     learning: Learner,
     measured: Measured,
@@ -256,16 +288,16 @@ def _keep(
     is_best: bool,
 ) -> None:
     """Write the epoch: best first, the state last, so that a cut anywhere loses no epoch."""
-    checkpoint = _checkpoint(job, learning, measured)
+    checkpoint = _checkpoint(job, rank, learning, measured)
     checkpoint = replace(checkpoint, real_log_dct_mean=real_mean)
     if is_best:
         save_checkpoint(checkpoint, folder.best)
     save_checkpoint(checkpoint, folder.last)
     folder.write_log(tuple(learning.rows))
-    folder.save_state(learning.state(job.data))
+    folder.save_state(learning.state(job, EpochPart()))
 
 
-def _checkpoint(job: TrainJob, learning: Learner, measured: Measured) -> Checkpoint:
+def _checkpoint(job: TrainJob, rank: Rank, learning: Learner, measured: Measured) -> Checkpoint:
     return Checkpoint(
         network=job.network,
         preprocess=job.spec,
@@ -281,11 +313,18 @@ def _checkpoint(job: TrainJob, learning: Learner, measured: Measured) -> Checkpo
             "epoch": asdict(learning.rows[-1]),
             "hours": round(sum(row.seconds for row in learning.rows) / 3600, 3),
             "pretrained_sha256": job.pretrained_sha256,
-            "started_from": job.started_from,
+            "started_from": job.stages[-1]["checkpoint_id"] if job.stages else None,
+            "stages": job.stages,
+            "teacher": job.teacher,
+            "device": rank.device.type,
+            "processes": rank.count,
             "settings": {
                 "augment": asdict(job.settings.augment),
                 "blend": asdict(job.settings.blend),
-                "train": {name: getattr(job.config, name) for name in _TOLD},
+                "train": {
+                    name: getattr(job.config, name)
+                    for name in (*_TOLD, *(["teacher_share"] if job.teacher else []))
+                },
             },
         },
     )

@@ -1,8 +1,9 @@
 """What training sees: which samples an epoch draws, blended and degraded on the way.
 
-Every sample's random numbers come from (seed, epoch, record), so that neither the number of
-loader processes nor an interruption changes them, and so that a blend and the real face it was
-made of, which stand side by side in a batch, are resampled, compressed and shifted alike.
+Every sample's random numbers come from (seed, epoch, record, how often it came before), so that
+neither the number of loader processes nor an interruption changes them, and so that a blend and the
+real face it was made of, which stand side by side in a batch, are resampled, compressed and shifted
+alike.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from mdcsd.augment import degrade
 from mdcsd.augment_config import AugmentConfig, BlendConfig
 from mdcsd.blend import self_blend
 from mdcsd.config import TrainConfig
-from mdcsd.errors import DataError
+from mdcsd.errors import DataError, SettingError
 from mdcsd.loader import Classes, FaceDataset, Sample, epoch_order
 from mdcsd.nouns import FloatImage, IntArray, RgbArray, require
 from mdcsd.preprocess import PreprocessSpec
 from mdcsd.shard_set import ShardSet
 
 _PLAIN, _BLENDED_REAL, _BLENDED_FAKE = range(3)
+_KINDS = 3
 _MANIPULATED = 1
 
 
@@ -30,7 +32,8 @@ class TrainingFaces(FaceDataset):
     """A data set with its augmentation.
 
     Of n records, index i is record i as it is, n + i the real side of a self-blend of record i
-    and 2 n + i its manipulated side. Without augmentation and blends it is a `FaceDataset`.
+    and 2 n + i its manipulated side; 3 n, 6 n, ... more are the same record degraded and blended
+    by other random numbers. Without augmentation and blends it is a `FaceDataset`.
     """
 
     def __init__(
@@ -48,26 +51,28 @@ class TrainingFaces(FaceDataset):
         self._augment = augment
         self._blend = blend
         self._seed = seed
-        self._last: tuple[tuple[int, int], list[RgbArray]] | None = None
+        self._last: tuple[tuple[int, int, int], list[RgbArray]] | None = None
 
     def __getitem__(self, index: int) -> Sample:
         """Read, verify, decode, blend, degrade and preprocess one sample."""
-        kind, number = divmod(index, len(self))
+        block, number = divmod(index, len(self))
+        repeat, kind = divmod(block, _KINDS)
         if kind == _PLAIN and not self._augment.enabled:
             return super().__getitem__(number)
         record = self.record(number)
         if kind == _PLAIN:
-            rng = self._rng(number)
+            rng = self._rng(number, repeat)
             face = degrade([cast(RgbArray, record.image)], self._augment, rng)[0]
             return self.sample(record, face, self.class_of(record))
-        if self._last is None or self._last[0] != (self.epoch, number):
-            self._last = (self.epoch, number), self._pair(number)
+        which = self.epoch, number, repeat
+        if self._last is None or self._last[0] != which:
+            self._last = which, self._pair(number, repeat)
         fake = kind == _BLENDED_FAKE
         return self.sample(record, self._last[1][fake], _MANIPULATED if fake else 0)
 
-    def _pair(self, number: int) -> list[RgbArray]:
+    def _pair(self, number: int, repeat: int) -> list[RgbArray]:
         """Blend a real face with itself and degrade both sides alike."""
-        record, rng = self.record(number), self._rng(number)
+        record, rng = self.record(number), self._rng(number, repeat)
         rgb = cast(RgbArray, record.image)
         require(record.landmarks_xy is not None, f"record {number}: a blend without landmarks")
         points = cast(FloatImage, record.landmarks_xy) * rgb.shape[0]
@@ -75,22 +80,35 @@ class TrainingFaces(FaceDataset):
         blended = [blend.real, blend.fake]
         return degrade(blended, self._augment, rng) if self._augment.enabled else blended
 
-    def _rng(self, number: int) -> np.random.Generator:
-        return np.random.default_rng([self._seed, self.epoch, number])
+    def _rng(self, number: int, repeat: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, self.epoch, number, repeat])
 
 
 class EpochDraw:
     """Draws the samples of each epoch, see `draw_epoch`; the same for every process."""
 
-    def __init__(self, data: TrainingFaces, config: TrainConfig, share: float) -> None:
+    def __init__(self, data: TrainingFaces, config: TrainConfig, blend: BlendConfig) -> None:
         """Look through the data set for what is drawn by.
 
-        Raises: DataError if blends are asked for and no real face has landmarks.
+        Raises: DataError if blends are asked for and no real face has landmarks, or couples
+            and no face is manipulated; SettingError if the loss would weigh classes by records
+            where many are blends.
         """
         self.n_drawn = config.epoch_samples or len(data)
         self._config = config
-        self._share = share
+        self._blend = blend
+        share = blend.share
         self._labels = data.labels()
+        if share and config.balance == "loss":
+            raise SettingError(
+                "train.balance = loss counts records, which blends are not. Give sampling or "
+                "couples."
+            )
+        if share < 1 and config.balance == "couples" and not (self._labels > 0).any():
+            raise DataError(
+                f"{config.train_dataset}: train.balance = couples needs manipulated faces, and "
+                "there are none. Give --set blend.share=1, or another balance."
+            )
         self._identities: list[str] = []
         self._blendable: IntArray = np.empty(0, np.int64)
         if share or config.balance == "couples":
@@ -106,10 +124,12 @@ class EpochDraw:
 
     def __call__(self, epoch: int) -> IntArray:
         """Draw an epoch, counted from 0."""
-        return draw_epoch(
-            self._labels, self._identities, self._blendable, self._share, self._config.balance,
-            self.n_drawn, self._config.seed, epoch,
+        config, blend = self._config, self._blend
+        drawn = draw_epoch(
+            self._labels, self._identities, self._blendable, blend.share, config.balance,
+            self.n_drawn, config.seed, epoch, blend.even_people,
         )  # fmt: skip
+        return _KINDS * len(self._labels) * count_repeats(drawn) + drawn
 
 
 def draw_epoch(
@@ -121,21 +141,23 @@ def draw_epoch(
     n_drawn: int,
     seed: int,
     epoch: int,
+    even_people: bool = True,
 ) -> IntArray:
     """Draw the samples of an epoch, in couples that stay side by side.
 
     Args:
         labels: class index of each of n records, int64 (n,).
         identities: who is in each record.
-        blendable: numbers of the real records that have landmarks; blends are made of all
-            people equally often, or sharp portraits of a thousand people would hardly be seen
-            blended beside thousands of frames of a few hundred, and sharp would mean real.
+        blendable: numbers of the real records that have landmarks.
         share: of the samples that are self-blends and the real faces they were made of.
         balance: `sampling` draws classes equally often; `couples` draws manipulated faces
             each with a real one of the same person, where there is one; else as they are.
         n_drawn: samples to draw.
+        even_people: blends are made of all people equally often. Else portraits of a thousand
+            people are hardly seen blended beside thousands of frames of a few hundred, and a
+            network that learns real fakes of blurred video too takes sharp for real.
 
-    Returns: indices of `TrainingFaces`, int64 (n_drawn,).
+    Returns: indices of `TrainingFaces`, int64 (n_drawn,), none yet a repeat.
     """
     n, n_pairs = len(labels), round(share * n_drawn / 2)
     n_plain = n_drawn - 2 * n_pairs
@@ -148,11 +170,23 @@ def draw_epoch(
         plain = np.empty(0, np.int64)
     if not n_pairs:
         return plain
-    blended = _one_of_each_person(blendable, identities, n_pairs, rng)
+    if even_people:
+        blended = _one_of_each_person(blendable, identities, n_pairs, rng)
+    else:
+        blended = np.resize(rng.permutation(blendable), n_pairs)
     pairs = np.stack([_BLENDED_REAL * n + blended, _BLENDED_FAKE * n + blended], axis=1)
     loose = plain[2 * (len(plain) // 2) :]
     couples = np.concatenate([plain[: len(plain) - len(loose)].reshape(-1, 2), pairs])
     return np.concatenate([rng.permutation(couples).ravel(), loose])
+
+
+def count_repeats(indices: IntArray) -> IntArray:
+    """Count how often each index stands before: 0 at its first place, then 1, 2, ..."""
+    order = np.argsort(indices, kind="stable")
+    _, first, counts = np.unique(indices[order], return_index=True, return_counts=True)
+    repeats = np.empty(len(indices), np.int64)
+    repeats[order] = np.arange(len(indices)) - np.repeat(first, counts)
+    return repeats
 
 
 def _one_of_each_person(

@@ -25,7 +25,8 @@ class Teacher:
     def __init__(self, path: Path, job: TrainJob, rank: Rank) -> None:
         """Load the checkpoint.
 
-        Raises: DataError if it looks at other crops than the pupil, or has other classes.
+        Raises: DataError if it looks at other or larger crops than the pupil, or has other
+            classes.
         """
         checkpoint = load_checkpoint(path)
         spec = checkpoint.preprocess
@@ -37,6 +38,12 @@ class Teacher:
                 f"a pupil of {mine}. Train the teacher on the pupil's data set, with two classes."
             )
         self._side = spec.image_size_px
+        if self._side > job.spec.image_size_px:
+            raise DataError(
+                f"{path}: a teacher that looks at {self._side} px, the pupil's pictures are of "
+                f"{job.spec.image_size_px} px and lack what it reads. Give --image_size "
+                f"{self._side}."
+            )
         self._temperature = checkpoint.calibration.temperature
         self._network = checkpoint.build().to(rank.device)
 
@@ -48,7 +55,7 @@ class Teacher:
             image = functional.interpolate(image, size, mode="bicubic", antialias=True)
             image = image.clamp(0, 255)
         with autocast(image.device):
-            logits = self._network(image)
+            logits = self._network.judge(image)[1]
         return to_score(logits, self._temperature)
 
 
@@ -78,6 +85,8 @@ def distilled_losses(
 
 def regularisation(network: Network, job: TrainJob) -> torch.Tensor:
     """l1 x mean |w| + l2 x mean w^2, summed over kernels: all of cnn's, others' head's."""
+    if not job.l1 and not job.l2:
+        return torch.zeros(())
     modules = [network] if isinstance(network, Cnn) else network.head_modules()
     kernels = [weight for each in modules for weight in each.parameters() if weight.ndim > 1]
     total = torch.zeros((), device=kernels[0].device)

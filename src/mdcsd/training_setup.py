@@ -14,13 +14,22 @@ from mdcsd.errors import DataError, InputError
 from mdcsd.loader import Classes
 from mdcsd.network import build_network
 from mdcsd.preprocess import PreprocessSpec
+from mdcsd.runs import Stage
 from mdcsd.settings import Settings
 from mdcsd.shard_set import ShardSet, join_shards, keep_manipulations, open_shards
+
+_TOLD_OF_A_STAGE = (
+    "command", "git_commit", "seed", "hours", "train_dataset", "pretrained_sha256", "teacher",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TrainJob:
-    """Everything `fit` needs, checked: data, classes, input, settings."""
+    """Everything `fit` needs, checked: data, classes, input, settings.
+
+    `stages` are the trainings that came before; of a resumed run its saved state tells them.
+    `teacher` is the id of the checkpoint that teaches.
+    """
 
     network: NetworkConfig
     config: TrainConfig
@@ -33,7 +42,8 @@ class TrainJob:
     l2: float
     settings: Settings
     pretrained_sha256: str | None
-    started_from: str | None
+    stages: tuple[Stage, ...]
+    teacher: str | None
 
     @property
     def data(self) -> tuple[str, str]:
@@ -47,10 +57,13 @@ def setup(settings: Settings) -> TrainJob:
     for name in ("train_dataset", "val_dataset"):
         if not getattr(config, name):
             raise InputError(f"no {name.upper()} given. Pass a *_tf folder or a .tfrecords file.")
-    train_set = join_shards([open_shards(Path(p)) for p in (config.train_dataset, *config.also)])
+    parts = [open_shards(Path(path)) for path in (config.train_dataset, *config.also)]
+    val_set = open_shards(Path(config.val_dataset))
+    for shards in parts:
+        _check_split(shards, "learn from", ("val", "test"))
+    _check_split(val_set, "choose the epoch and thresholds", ("test",))
     train_set, val_set = (
-        keep_manipulations(shards, config.manipulations)
-        for shards in (train_set, open_shards(Path(config.val_dataset)))
+        keep_manipulations(shards, config.manipulations) for shards in (join_shards(parts), val_set)
     )
     blends = settings.blend.share > 0
     classes = choose_classes(train_set, config.binary or blends)
@@ -77,8 +90,11 @@ def setup(settings: Settings) -> TrainJob:
         l1=config.l1 if on_cnn or "train.l1" in given else 0.0,
         l2=config.l2 if on_cnn or "train.l2" in given else 0.0,
         settings=settings,
-        pretrained_sha256=_sha256_if_given(settings.network.pretrained_file),
-        started_from=_id_of_start(config.start_from, settings.network),
+        pretrained_sha256=None
+        if config.start_from
+        else _sha256_if_given(settings.network.pretrained_file),
+        stages=() if config.resume else _stages_before(config.start_from, settings.network),
+        teacher=load_checkpoint(Path(config.teacher)).checkpoint_id if config.teacher else None,
     )
     _check_alike(train_set, val_set)
     if (blends or settings.augment.enabled) and (spec.representation, spec.channels) != ("raw", 3):
@@ -89,6 +105,15 @@ def setup(settings: Settings) -> TrainJob:
     with torch.device("meta"):
         build_network(job.network, spec, len(classes.names))  # refuses pairs that do not fit
     return job
+
+
+def _check_split(shards: ShardSet, purpose: str, not_for_it: tuple[str, ...]) -> None:
+    """Refuse what is kept for judging: figures of it would flatter."""
+    if shards.split in not_for_it:
+        raise DataError(
+            f"{shards.path}: the {shards.split} split, which is not to {purpose}. Give the data "
+            f"set's {'train' if 'val' in not_for_it else 'val'} split."
+        )
 
 
 def choose_classes(shards: ShardSet, binary: bool) -> Classes:
@@ -171,13 +196,13 @@ def _check_alike(train_set: ShardSet, val_set: ShardSet) -> None:
         )
 
 
-def _id_of_start(path: str | None, network: NetworkConfig) -> str | None:
-    """Name the checkpoint that training starts from.
+def _stages_before(path: str | None, network: NetworkConfig) -> tuple[Stage, ...]:
+    """What the checkpoint that training starts from says of itself, and of what it came from.
 
     Raises: DataError if it is of another network, even one whose tensors would fit.
     """
     if path is None:
-        return None
+        return ()
     checkpoint = load_checkpoint(Path(path))
     for what in ("name", "backbone", "branches", "stitch", "frequency"):
         there, wanted = getattr(checkpoint.network, what), getattr(network, what)
@@ -186,7 +211,10 @@ def _id_of_start(path: str | None, network: NetworkConfig) -> str | None:
                 f"{path}: network.{what} is {there}, the settings say {wanted}. Start from a "
                 "checkpoint of the same network."
             )
-    return checkpoint.checkpoint_id
+    known = checkpoint.provenance
+    told = {name: known.get(name) for name in _TOLD_OF_A_STAGE}
+    stage: Stage = {"checkpoint_id": checkpoint.checkpoint_id, **told}
+    return (*known.get("stages", ()), stage)
 
 
 def _sha256_if_given(path: str | None) -> str | None:

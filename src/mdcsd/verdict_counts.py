@@ -5,38 +5,48 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any, get_args
 
+import numpy as np
 from scipy.stats import beta
 
-from mdcsd.config import Pool
-from mdcsd.evaluation_report import origins_of
+from mdcsd.bootstrap import mean_entry
+from mdcsd.evaluation_report import Rules, number_units, origins_of
 from mdcsd.judging_nouns import Calibration, Predictions, VerdictWord
 from mdcsd.metrics import pool_predictions
-from mdcsd.nouns import ORIGINAL
+from mdcsd.nouns import ORIGINAL, FloatArray, IntArray
 
 _TAIL = 0.025  # of a 95 % interval, on either side
 
 
 def count_verdicts(
-    predictions: Predictions, calibration: Calibration, pool: Pool
+    predictions: Predictions, calibration: Calibration, rules: Rules
 ) -> list[dict[str, Any]]:
     """Count videos by verdict, at a checkpoint's thresholds.
+
+    Args:
+        rules: pooling, and draws and seed of the intervals.
 
     Returns: a row for the real videos, and for each manipulation, of a data set and compression:
         {dataset, manipulation, compression, label, n, likely_real, uncertain,
         likely_manipulated, cannot_judge, share_manipulated: {value, low, high}}.
         The share of real videos called manipulated is the rate of false alarms. Its 95 %
-        interval is for videos that are independent of each other.
+        interval is of identities drawn anew, as the report's other ones are; where each has
+        one video, or all or none are called so, the exact one, which draws cannot give.
     """
     origin_of = origins_of(predictions)
-    counts: dict[tuple[str, str, str, int], Counter[str]] = defaultdict(Counter)
-    for key, (label, score) in pool_predictions(predictions, pool).items():
+    units = number_units(origin_of)
+    words: dict[tuple[str, str, str, int], list[tuple[str, int]]] = defaultdict(list)
+    for key, (label, score) in pool_predictions(predictions, rules.pool).items():
         name = ORIGINAL if label == 0 else key.manipulation
         word = "cannot_judge" if score is None else calibration.verdict(score)
-        counts[key.dataset, name, origin_of[key].compression, label][word] += 1
+        group = key.dataset, name, origin_of[key].compression, label
+        words[group].append((word, units.number[key]))
     rows = []
-    for (dataset, name, compression, label), found in sorted(counts.items()):
-        n_videos, n_called = found.total(), found["likely_manipulated"]
-        low, high = share_interval(n_called, n_videos)
+    for (dataset, name, compression, label), each in sorted(words.items()):
+        found = Counter(word for word, _ in each)
+        n_videos, n_called = len(each), found["likely_manipulated"]
+        called = np.array([word == "likely_manipulated" for word, _ in each], np.float64)
+        unit = np.array([number for _, number in each], np.int64)
+        low, high = _interval(called, unit, rules)
         rows.append(
             {
                 "dataset": dataset,
@@ -49,6 +59,20 @@ def count_verdicts(
             }
         )
     return rows
+
+
+def _interval(
+    called: FloatArray, unit: IntArray, rules: Rules
+) -> tuple[float | None, float | None]:
+    """95 % interval of the share of videos called manipulated: float (N,) 0 or 1, int (N,)."""
+    owner = np.unique(unit, return_inverse=True)[1]
+    n_units = int(owner.max()) + 1
+    if n_units == len(called) or called.min() == called.max():
+        by_unit = np.bincount(owner, called, n_units) > 0
+        return share_interval(int(by_unit.sum()), n_units)
+    label = np.zeros(len(called), np.int64)
+    entry = mean_entry(called, label, owner, n_units, rules.draws, rules.seed)
+    return entry["low"], entry["high"]
 
 
 def share_interval(n_called: int, n_all: int) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mdcsd.cli.options import Weights, print_table
+from mdcsd.cli.options import Assignments, Recipe, Weights, print_table
 
 app = typer.Typer(
     help="Measure what the docs quote.",
@@ -64,6 +64,37 @@ def blend(
 
     rows = [[name, f"{value:.4g}"] for name, value in bench_blend(picture, count).items()]
     print_table("bench blend", ["figure", "value"], rows)
+
+
+@app.command()
+def loader(
+    dataset: Annotated[str, typer.Argument(help="*_tf folder or .tfrecords file.")],
+    recipe: Recipe = Path("default"),
+    assignments: Assignments = None,
+    samples: Annotated[int, typer.Option("--samples", min=64, help="Of each kind.")] = 2000,
+) -> None:
+    """Images a second that training's loader delivers, without any network."""
+    from mdcsd.bench_network import bench_loader
+    from mdcsd.recipe import load_settings
+
+    given = {"train": {"train_dataset": dataset}}
+    figures = bench_loader(load_settings(recipe, assignments or [], given), samples)
+    print_table("bench loader", ["figure", "value"], [[k, f"{v:.1f}"] for k, v in figures.items()])
+
+
+@app.command()
+def detect(
+    video: Annotated[Path, typer.Argument(help="A clip with a face; scaled to 1080p H.264.")],
+    weights: Weights = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Of the clip.")] = 10.0,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Runs of each figure.")] = 3,
+) -> None:
+    """Judging over decoding, and the network over two Xceptions, on the CPU."""
+    from mdcsd.bench import as_rows
+    from mdcsd.bench_network import bench_detect
+
+    rows = as_rows(bench_detect(video, weights, seconds, runs))
+    print_table("bench detect", ["figure", "value"], rows)
 
 
 @app.command()

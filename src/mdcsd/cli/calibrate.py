@@ -17,7 +17,7 @@ from mdcsd.cli.options import (
 
 _NAMES = {
     name: f"calibrate.{name}"
-    for name in ("weights", "val_datasets", "output", "batch_size", "device")
+    for name in ("weights", "val_datasets", "output", "mirror", "batch_size", "device")
 }
 
 
@@ -37,6 +37,10 @@ def calibrate(
         str | None,
         typer.Option("--output", help="Where to write it.", show_default="in its place"),
     ] = None,
+    mirror: Annotated[
+        bool,
+        typer.Option("--mirror", help="Judge faces and their mirror images from now on."),
+    ] = False,
     batch_size: Annotated[
         int | None, typer.Option("--batch_size", "-b", help="Samples a step.", show_default="32")
     ] = None,

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Recipe = Annotated[
-    Path | None, typer.Option("--recipe", help="TOML file, or tiny or paper, which come along.")
+    Path | None,
+    typer.Option("--recipe", help="TOML file, or the name of one of ours: tiny, paper, default."),
 ]
 Assignments = Annotated[
     list[str] | None,

@@ -14,7 +14,8 @@ def reproduce(
     protocol: Annotated[
         Path,
         typer.Argument(
-            help="ffpp_c23, ffpp_c40, cross, ablation, leave_one_out, or a TOML file of yours."
+            help="ffpp_c23, ffpp_c40, cross, ablation, ablation_default, leave_one_out, or a TOML "
+            "file of yours."
         ),
     ],
     data: Annotated[

@@ -150,8 +150,8 @@ class TrainingReport:
 
     def how_to_go_on(self) -> str:
         """Say what an interrupted run can do."""
-        if self._folder is None or not self._folder.last.exists():
-            return "no epoch was finished"
+        if self._folder is None or not self._folder.can_go_on:
+            return "nothing was saved yet"
         return f"go on with: mdcsd train --resume {self._folder.path}"
 
     def _on_begin(self, folder: RunFolder, job: TrainJob) -> None:
