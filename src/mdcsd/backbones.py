@@ -119,7 +119,7 @@ class StagedBackbone(nn.Module):
 
 
 def fold_batch_norms(network: Module) -> Module:
-    """Fold batch normalisation into the convolution before it: the same answers, a third faster.
+    """Fold batch normalisation into the convolution before it: the same answers in less time.
 
     For judging alone, in evaluation mode; the network is changed and returned. Layers that
     stand behind each other in a module are taken to run behind each other, as in all
