@@ -70,6 +70,10 @@ def test_nothing_is_claimed_that_is_not_there(checkpoint, reports):
     other = {**reports["test faces"], "checkpoint_id": "0" * 12}
     with pytest.raises(DataError, match=f"of checkpoint {'0' * 12}, the card is of"):
         write_card(checkpoint, {"other": other})
+    old = {**reports["test faces"], "uncalibrated": {**reports["test faces"]["uncalibrated"]}}
+    del old["calibration"], old["uncalibrated"]["frame_ece_at_even_odds"]
+    assert "weighing alike" not in write_card(checkpoint, {"of an earlier version": old})
+    assert "weighing alike" in write_card(checkpoint, reports)
     moved = replace(checkpoint, calibration=replace(checkpoint.calibration, temperature=9.0))
     with pytest.raises(DataError, match="made with another temperature"):
         write_card(moved, {"old": reports["test faces"]})

@@ -318,10 +318,12 @@ def test_what_does_not_fit_is_refused(train_set, val_set, noise_classes, tmp_pat
 
 def test_what_is_kept_for_judging_is_not_trained_on(train_set, val_set, test_set, tmp_path):
     for words, run in (
-        ("the test split, which is not to learn from", settings(test_set, val_set, tmp_path / "x")),
-        ("the val split, which is not to learn from",
+        ("the test split, which must not be trained on",
+         settings(test_set, val_set, tmp_path / "x")),
+        ("the val split, which must not be trained on",
          settings(train_set, val_set, tmp_path / "x", train__also=(str(val_set),))),
-        ("the test split, which is not to choose", settings(train_set, test_set, tmp_path / "x")),
+        ("the test split, which must not be used to choose",
+         settings(train_set, test_set, tmp_path / "x")),
     ):  # fmt: skip
         with pytest.raises(DataError, match=words):
             setup(run)

@@ -18,9 +18,9 @@ from mdcsd.preprocess import PreprocessSpec
 from mdcsd.recipe import load_settings
 from mdcsd.shard_set import join_shards, open_shards
 from mdcsd.split_writer import dataset_folder
-from mdcsd.training import train
+from mdcsd.training import open_training_faces, train
 from mdcsd.training_faces import EpochDraw, TrainingFaces, count_repeats, draw_epoch
-from mdcsd.training_setup import setup
+from mdcsd.training_setup import count_classes, setup
 
 SPEC = PreprocessSpec(64, 3, "raw", 1.3, 299)
 LABELS = np.array([0] * 10 + [1] * 30)
@@ -186,6 +186,16 @@ def test_real_faces_alone_will_do_for_blends(with_landmarks, noise_classes, tmp_
     no_blends = replace(settings, blend=BlendConfig())
     with pytest.raises(DataError, match="one class only"):
         setup(no_blends)
+
+
+def test_blends_alone_read_no_manipulated_face(with_landmarks, tmp_path):
+    settings = given(with_landmarks, tmp_path / "run", balance="none")
+    job = setup(replace(settings, blend=BlendConfig(share=1.0)))
+    assert job.class_counts == (open_shards(with_landmarks[0]).counts[0], 0)
+    data, draw = open_training_faces(job)
+    assert len(data) == job.class_counts[0] and set(data.labels().tolist()) == {0}
+    assert {data[int(i)][1] for i in draw(0)} == {0, 1}
+    assert count_classes(job.val_set, job.classes)[1] > 0
 
 
 def test_joined_sets_are_read_one_behind_the_other(with_landmarks, train_set):

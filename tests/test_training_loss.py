@@ -77,6 +77,13 @@ def test_a_run_can_start_from_a_checkpoint(train_set, val_set, tmp_path):
     (stage,) = after.provenance["stages"]
     assert stage["checkpoint_id"] == before.checkpoint_id
     assert stage["hours"] == before.provenance["hours"] and stage["seed"] == 0
+    never_saved = RunFolder(tmp_path / "d")
+    never_saved.begin(settings(train_set, val_set, never_saved.path, model="cnn", train__epochs=1,
+                               train__start_from=str(first)))  # fmt: skip
+    resumed = train(never_saved.resumed_settings({"train": {"resume": str(never_saved.path)}}))
+    assert load_checkpoint(resumed.best).provenance["stages"][0]["checkpoint_id"] == (
+        before.checkpoint_id
+    )
     first.unlink()  # what a resumed run does not need
     run = RunFolder(tmp_path / "b")
     more = train(run.resumed_settings({"train": {"resume": str(run.path), "epochs": 2}}))

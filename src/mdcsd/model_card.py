@@ -257,8 +257,8 @@ def _calibration(report: Report) -> str:
             ("frame_ece", "ECE"), ("frame_brier", "Brier"), ("frame_log_loss", "log loss"),
         )
     ]  # fmt: skip
-    even = before["frame_ece_at_even_odds"]
-    if even["with"] is not None:
+    even = before.get("frame_ece_at_even_odds")  # not in reports of earlier versions
+    if even and even["with"] is not None:
         values = [f"{even[when]:.3f}" for when in ("without", "with")]
         rows.append(["ECE, real and manipulated weighing alike", *values])
     head = f"Calibration by frame, temperature {before['temperature']:.4g}:\n\n"

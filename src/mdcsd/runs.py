@@ -173,7 +173,7 @@ class RunFolder:
                 index, moment = rest.split(".", 1)
                 optimizer.setdefault(int(index), {})[moment] = tensor
         rows = tuple(EpochRow(**row) for row in header["rows"])
-        part, stages = EpochPart(**header["part"]), tuple(header["stages"])
+        part, stages = EpochPart(**header.get("part", {})), tuple(header.get("stages", ()))
         data = tuple(header["data"])
         return TrainingState(rows, data, network, optimizer, average, part, stages)
 

@@ -14,9 +14,15 @@ from mdcsd.errors import DataError, InputError
 from mdcsd.loader import Classes
 from mdcsd.network import build_network
 from mdcsd.preprocess import PreprocessSpec
-from mdcsd.runs import Stage
+from mdcsd.runs import RunFolder, Stage
 from mdcsd.settings import Settings
-from mdcsd.shard_set import ShardSet, join_shards, keep_manipulations, open_shards
+from mdcsd.shard_set import (
+    ShardSet,
+    drop_manipulations,
+    join_shards,
+    keep_manipulations,
+    open_shards,
+)
 
 _TOLD_OF_A_STAGE = (
     "command", "git_commit", "seed", "hours", "train_dataset", "pretrained_sha256", "teacher",
@@ -60,12 +66,14 @@ def setup(settings: Settings) -> TrainJob:
     parts = [open_shards(Path(path)) for path in (config.train_dataset, *config.also)]
     val_set = open_shards(Path(config.val_dataset))
     for shards in parts:
-        _check_split(shards, "learn from", ("val", "test"))
-    _check_split(val_set, "choose the epoch and thresholds", ("test",))
+        _check_split(shards, "trained on", ("val", "test"), "train")
+    _check_split(val_set, "used to choose an epoch and thresholds", ("test",), "val")
     train_set, val_set = (
         keep_manipulations(shards, config.manipulations) for shards in (join_shards(parts), val_set)
     )
     blends = settings.blend.share > 0
+    if settings.blend.share == 1:  # nothing at all is learned from manipulated faces
+        train_set = drop_manipulations(train_set, train_set.manipulations)
     classes = choose_classes(train_set, config.binary or blends)
     if blends and len(classes.names) == 1:
         classes = _real_and_blends(train_set, val_set)
@@ -78,6 +86,7 @@ def setup(settings: Settings) -> TrainJob:
     counts = count_classes(train_set, classes, blends)
     count_classes(val_set, classes)
     spec = _choose_spec(train_set, config, "train.image_size" in given)
+    goes_on = config.resume is not None and RunFolder(Path(config.resume)).can_go_on
     on_cnn = settings.network.name == "cnn"
     job = TrainJob(
         network=settings.network,
@@ -93,7 +102,7 @@ def setup(settings: Settings) -> TrainJob:
         pretrained_sha256=None
         if config.start_from
         else _sha256_if_given(settings.network.pretrained_file),
-        stages=() if config.resume else _stages_before(config.start_from, settings.network),
+        stages=() if goes_on else _stages_before(config.start_from, settings.network),
         teacher=load_checkpoint(Path(config.teacher)).checkpoint_id if config.teacher else None,
     )
     _check_alike(train_set, val_set)
@@ -107,12 +116,12 @@ def setup(settings: Settings) -> TrainJob:
     return job
 
 
-def _check_split(shards: ShardSet, purpose: str, not_for_it: tuple[str, ...]) -> None:
+def _check_split(shards: ShardSet, purpose: str, kept: tuple[str, ...], right: str) -> None:
     """Refuse what is kept for judging: figures of it would flatter."""
-    if shards.split in not_for_it:
+    if shards.split in kept:
         raise DataError(
-            f"{shards.path}: the {shards.split} split, which is not to {purpose}. Give the data "
-            f"set's {'train' if 'val' in not_for_it else 'val'} split."
+            f"{shards.path}: the {shards.split} split, which must not be {purpose}. Give the "
+            f"{right} split."
         )
 
 
