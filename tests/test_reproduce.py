@@ -146,7 +146,11 @@ def test_dry_run_says_steps_sizes_and_an_estimate_and_does_nothing(ffpp, tmp_pat
     assert "train 4 real 16 manipulated, val 2 real 8 manipulated, test 2 real 8" in said
     assert "3 frames of each" in said and "images/s, measured now" in said
     assert said.count("train: without") == 4
+    assert "of at most 60 images" in said  # 20 videos of three frames
     assert [path.name for path in output.iterdir()] == ["ffpp.csv"]
+    run("leave_one_out", "--data", f"ffpp={ffpp}", "--output", str(output), "--dry-run",
+        *words(tiny(PRETRAINED, "train.epoch_samples=10")))  # fmt: skip
+    assert "of at most 10 images" in capsys.readouterr().out
 
 
 def test_what_is_missing_is_said(ffpp, celebdf, tmp_path):

@@ -29,12 +29,13 @@ def estimate(plan: Plan) -> list[str]:
     if n_records:
         epochs = plan.settings.train.epochs
         n_images = n_records * (train.count("train", 0) + train.count("train", 1))
+        n_drawn = plan.settings.train.epoch_samples or n_images
         rate = _images_per_second(plan.settings)
-        hours = n_images * epochs * len(plan.trainings) / rate / 3600
+        hours = n_drawn * epochs * len(plan.trainings) / rate / 3600
         device = choose_device(plan.settings.train.device)
         lines.append(
-            f"{len(plan.trainings)} training(s) of at most {epochs} epochs over at most {n_images} "
-            f"images: at most {hours:.1f} h at {rate:.0f} images/s, measured now on this "
+            f"{len(plan.trainings)} training(s) of at most {epochs} epochs of at most {n_drawn} "
+            f"images: at most {hours:.1f} h at {rate:.3g} images/s, measured now on this "
             f"machine's {device}"
         )
     lines.append(f"tested on: {', '.join(source.name for source in plan.test_sources)}")
