@@ -158,7 +158,7 @@ class Batch:
             )
         except InputError as error:
             return Judged(path, _failed_line(path, str(error)), None)
-        except Exception as error:
+        except Exception as error:  # one file of a thousand must not end the others
             told = f"{path}: a bug in mdcsd, please report it ({type(error).__name__}: {error})"
             return Judged(path, _failed_line(path, told), None, is_bug=True)
         if self.pages:

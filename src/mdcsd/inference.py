@@ -110,6 +110,7 @@ class _Features:
                 self._first[origin.key.video] = n_before + i, features[i].float().cpu().numpy()
 
     def lay_into(self, measured: Measured) -> Measured:
+        """Add what was kept to the answers."""
         rows, features = zip(*self._first.values(), strict=True)
         return replace(measured, features=np.stack(features), feature_rows=np.array(rows))
 

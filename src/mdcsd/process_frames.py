@@ -281,7 +281,7 @@ def _process_video(job: _Job) -> VideoResult:
     except (MediaError, OSError) as error:
         _remove_crops(job.output, job.old_crops())
         return VideoResult(job.video, {}, 0, 0, (), _one_line(job.path, error))
-    except BaseException:
+    except BaseException:  # also Ctrl-C: no crops without a journal stay behind
         _remove_crops(job.output, job.old_crops())
         raise
     return result

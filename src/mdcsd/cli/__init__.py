@@ -130,7 +130,7 @@ def main(arguments: list[str] | None = None, program: str = "mdcsd") -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    except Exception:
+    except Exception:  # what is left is our fault, whatever it is: exit code 1
         traceback.print_exc()
         print("This is a bug of mdcsd: please report it with the lines above.", file=sys.stderr)
         sys.exit(1)

@@ -132,7 +132,7 @@ async def receive(
         if refused.status != 408:
             await _drain(body)
         raise
-    except BaseException:
+    except BaseException:  # also a cancelled request: no half of a file stays behind
         part.unlink(missing_ok=True)
         raise
 

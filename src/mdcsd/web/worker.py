@@ -73,7 +73,7 @@ def do_job(job: Job, store: JobStore, folder: DataFolder, judge: Judge) -> None:
         stands = store.fail(job, _without_path(str(error), path, job.name))
     except Abandoned:
         stands = store.fail(job, "deleted")
-    except Exception:
+    except Exception:  # one file must not end the worker of all
         traceback.print_exc()
         stands = store.fail(job, "judging this file failed: a bug of mdcsd, told in its log.")
     else:
