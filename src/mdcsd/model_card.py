@@ -174,7 +174,8 @@ def _thresholds(checkpoint: Checkpoint) -> str:
     return (
         "## What the verdicts mean\n\n" + _table(["verdict", "score"], rows) + "\n"
         "A score is meant as the chance that a face is manipulated, if that was as likely as not "
-        f"before. Fitted on {fitted.fitted_on}: temperature {fitted.temperature:.4g}. "
+        "before, on media like those it was fitted on. "
+        f"Fitted on {fitted.fitted_on}: temperature {fitted.temperature:.4g}. "
         "\"Likely manipulated\" begins where at most 5 % of those real ones scored, "
         "\"uncertain\" where real and manipulated ones were mistaken equally often, and never "
         "above that. At most "
