@@ -13,7 +13,7 @@ from mdcsd.augment_config import AugmentConfig
 from mdcsd.errors import InternalError, SettingError
 from mdcsd.recipe import load_settings
 
-STEPS = ("flip", "crop", "colour", "blur", "rescale", "noise", "h264", "jpeg")
+STEPS = ("flip", "crop", "colour", "blur", "rescale", "noise", "h264", "jpeg", "cutout")
 ON = AugmentConfig(enabled=True)
 
 

@@ -14,7 +14,7 @@ from mdcsd.inference import sample_losses
 from mdcsd.network import build_network
 from mdcsd.runs import RunFolder
 from mdcsd.training import train
-from mdcsd.training_loss import distilled_losses, smoothed_losses
+from mdcsd.training_loss import against_teacher, mix, smoothed_losses
 from test_training import settings
 
 
@@ -27,11 +27,37 @@ def test_smoothed_targets_by_hand():
     assert float(three) == pytest.approx(math.log(3))
 
 
-def test_the_teachers_share_by_hand():
-    logits, losses = torch.zeros(2, 1), torch.tensor([1.0, 3.0])
-    mixed = distilled_losses(losses, logits, torch.tensor([0.2, 0.9]), 0.25)
-    expected = [0.75 * 1 + 0.25 * math.log(2), 0.75 * 3 + 0.25 * math.log(2)]
-    assert mixed.tolist() == pytest.approx(expected)
+def test_the_loss_against_a_teacher_by_hand():
+    logits = torch.tensor([[0.0], [2.0]])
+    sure, unsure = math.log(1 + math.exp(-2)), math.log(1 + math.exp(2))
+    expected = [math.log(2), 0.9 * sure + 0.1 * unsure]
+    assert against_teacher(logits, torch.tensor([0.2, 0.9])).tolist() == pytest.approx(expected)
+
+
+def test_pictures_and_losses_are_mixed_by_one_share():
+    torch.manual_seed(0)
+    image, label = torch.arange(8.0)[:, None, None, None], torch.arange(8) % 2
+    weights = torch.tensor([1.0, 3.0])
+    logits = torch.linspace(-2, 2, 8)[:, None]
+    mixed = mix(image, label, 1.0)
+    assert 0 < mixed.share < 1
+    order = ((mixed.image - mixed.share * image) / (1 - mixed.share)).flatten().round().long()
+    assert sorted(order.tolist()) == list(range(8)) and torch.equal(mixed.other, label[order])
+    own, other = (smoothed_losses(logits, each, 0.1) for each in (label, label[order]))
+    plain, weighed = mixed.losses(logits, 0.1, weights)
+    rest = 1 - mixed.share
+    torch.testing.assert_close(plain, mixed.share * own + rest * other)
+    expected = mixed.share * own * weights[label] + rest * other * weights[label[order]]
+    torch.testing.assert_close(weighed, expected)
+
+
+def test_no_mixup_leaves_a_batch_alone():
+    image, label = torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 1, 0])
+    mixed = mix(image, label, 0.0)
+    assert mixed.image is image and torch.equal(mixed.label, label)
+    weights = torch.tensor([1.0, 2.0])
+    plain, weighed = mixed.losses(torch.zeros(4, 1), 0.0, weights)
+    torch.testing.assert_close(weighed, plain * weights[label])
 
 
 def test_a_pupil_learns_from_a_teacher_that_sees_less(train_set, val_set, tmp_path):

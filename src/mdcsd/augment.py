@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from mdcsd.augment_config import AugmentConfig
-from mdcsd.nouns import FloatImage, RgbArray, require
+from mdcsd.nouns import FloatArray, FloatImage, IntArray, RgbArray, require
 
 _Step = Callable[[RgbArray], RgbArray]
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -50,7 +50,8 @@ def _draw_steps(
     if rng.random() < config.crop:
         shift = rng.uniform(-config.crop_shift, config.crop_shift, 2) * shape[0]
         zoom = 1.0 + rng.uniform(0.0, config.crop_zoom)
-        yield lambda face: recrop(face, zoom, (float(shift[0]), float(shift[1])))
+        turn_deg = rng.uniform(-config.crop_turn_deg, config.crop_turn_deg)
+        yield lambda face: recrop(face, zoom, (float(shift[0]), float(shift[1])), turn_deg)
     if rng.random() < config.colour:
         yield _draw_colour(config, rng)
     if rng.random() < config.blur:
@@ -70,6 +71,10 @@ def _draw_steps(
     if rng.random() < config.jpeg:
         quality = int(rng.integers(config.jpeg_lowest, config.jpeg_highest + 1))
         yield lambda face: jpeg(face, quality)
+    if rng.random() < config.cutout:
+        sides = rng.uniform(0.1, max(config.cutout_largest, 0.1), 2)
+        corner, colour = rng.random(2) * (1.0 - sides), rng.integers(0, 256, 3)
+        yield lambda face: paint_over(face, corner, sides, colour)
 
 
 def _draw_colour(config: AugmentConfig, rng: np.random.Generator) -> _Step:
@@ -85,15 +90,39 @@ def flip(rgb: RgbArray) -> RgbArray:
     return np.asarray(cv2.flip(rgb, 1), np.uint8)
 
 
-def recrop(rgb: RgbArray, zoom: float, shift_xy_px: tuple[float, float]) -> RgbArray:
-    """Enlarge a face around its centre and move it; what comes in from outside is mirrored."""
+def recrop(
+    rgb: RgbArray, zoom: float, shift_xy_px: tuple[float, float], turn_deg: float = 0.0
+) -> RgbArray:
+    """Enlarge a face around its centre, turn it anticlockwise and move it.
+
+    What comes in from outside is mirrored.
+    """
     side = rgb.shape[0]
-    rest = (1.0 - zoom) * (side - 1) / 2
-    matrix = np.array([[zoom, 0, rest + shift_xy_px[0]], [0, zoom, rest + shift_xy_px[1]]])
+    centre = (side - 1) / 2
+    matrix = cv2.getRotationMatrix2D((centre, centre), turn_deg, zoom)
+    matrix[:, 2] += np.array(shift_xy_px)
     moved = cv2.warpAffine(
         rgb, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
     return np.asarray(moved, np.uint8)
+
+
+def paint_over(rgb: RgbArray, corner: FloatArray, sides: FloatArray, colour: IntArray) -> RgbArray:
+    """Paint a rectangle over a face, so that no single part of it decides alone.
+
+    Source: DeVries & Taylor, Improved Regularization of Convolutional Neural Networks with
+    Cutout, 2017.
+
+    Args:
+        corner: top left one, (row, column) as shares of the side.
+        sides: (height, width), likewise.
+        colour: RGB, 0 to 255.
+    """
+    top, left = np.floor(corner * rgb.shape[0]).astype(int)
+    bottom, right = np.ceil((corner + sides) * rgb.shape[0]).astype(int)
+    painted = rgb.copy()
+    painted[top:bottom, left:right] = colour
+    return painted
 
 
 def recolour(

@@ -21,6 +21,8 @@ class AugmentConfig:
     """Largest shift of the crop to either side, as a share of its side."""
     crop_zoom: float = 0.06
     """Largest enlargement by the crop, as a share; it never shrinks."""
+    crop_turn_deg: float = 0.0
+    """Largest turn of the crop either way, degrees."""
     colour: float = 0.3
     """Chance of other colours, 0 to 1."""
     brightness: float = 0.12
@@ -55,10 +57,24 @@ class AugmentConfig:
     """Lowest JPEG quality, 1 to 100."""
     jpeg_highest: int = 100
     """Highest JPEG quality, 1 to 100."""
+    cutout: float = 0.0
+    """Chance of a rectangle painted over, 0 to 1."""
+    cutout_largest: float = 0.5
+    """Longest side of that rectangle, as a share of the crop's."""
 
     def __post_init__(self) -> None:
         """Refuse chances and ranges that do not exist."""
-        for name in ("flip", "crop", "colour", "blur", "rescale", "noise", "h264", "jpeg"):
+        for name in (
+            "flip",
+            "crop",
+            "colour",
+            "blur",
+            "rescale",
+            "noise",
+            "h264",
+            "jpeg",
+            "cutout",
+        ):
             _check_between(f"augment.{name}", getattr(self, name), 0.0, 1.0)
         for name, most in _MOST.items():
             _check_between(f"augment.{name}", getattr(self, name), 0.0, most)
@@ -120,8 +136,9 @@ class BlendConfig:
 KINDS = ("self_blend", "frequency", "down_up", "codec", "low_rank", "smooth")
 REGIONS = ("face", "lower_face", "mouth", "eyes", "nose")
 _MOST = {
-    "crop_shift": 0.25, "crop_zoom": 1.0, "brightness": 1.0, "contrast": 1.0, "saturation": 1.0,
-    "hue_deg": 180.0, "blur_px": 20.0, "noise_sigma": 255.0,
+    "crop_shift": 0.25, "crop_zoom": 1.0, "crop_turn_deg": 180.0, "brightness": 1.0,
+    "contrast": 1.0, "saturation": 1.0, "hue_deg": 180.0, "blur_px": 20.0, "noise_sigma": 255.0,
+    "cutout_largest": 1.0,
 }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ Backbone = Literal["xception", "efficientnet_lite0", "efficientnet_lite2"]
 Pretrained = Literal["none", "rgb", "both"]
 Pool = Literal["track", "mean", "topk"]
 Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32"]
 
 
 def check(condition: bool, message: str) -> None:
@@ -239,8 +240,12 @@ class TrainConfig:
     """Epochs without a lower validation loss before the learning rate falls to a fifth."""
     balance: Literal["none", "loss", "sampling", "couples"] = "none"
     """Weigh classes equally in the loss, draw them equally often, or in couples of a person."""
+    even_people: float = 0.0
+    """Of whom couples are: 0 by number of manipulated faces, 1 of all people equally often."""
     label_smoothing: float = 0.0
     """Targets are this far from 0 and 1, halved."""
+    mixup: float = 0.0
+    """Pictures of a batch are mixed by shares drawn from Beta(mixup, mixup); 0 mixes none."""
     weight_average: float = 0.0
     """Decay a step of the moving average of the weights, which is what is kept; 0: none."""
     frozen_stages: int = 0
@@ -259,6 +264,8 @@ class TrainConfig:
     """Steps between saves within an epoch, for `resume`; 0 saves at the end of epochs alone."""
     device: Device = "auto"
     """auto takes CUDA where there is one."""
+    precision: Precision = "auto"
+    """auto multiplies in bfloat16 on CUDA and on processors that have it; float32 never does."""
     seed: int = 0
     """Seed of weights, order and dropout."""
     workers: int = 0
@@ -272,6 +279,8 @@ class TrainConfig:
         check(self.classes >= 2, f"--classes {self.classes}: expected 2 or more.")
         check(self.learning_rate > 0, "train.learning_rate: expected more than 0.")
         check(0 <= self.label_smoothing < 1, "train.label_smoothing: expected 0 to below 1.")
+        check(0 <= self.even_people <= 1, "train.even_people: expected 0 to 1.")
+        check(0 <= self.mixup <= 10, "train.mixup: expected 0 (none) to 10.")
         check(0 <= self.weight_average < 1, "train.weight_average: expected 0 to below 1.")
         check(0 <= self.frozen_stages <= 4, "train.frozen_stages: expected 0 to 4.")
         check(0 <= self.teacher_share <= 1, "train.teacher_share: expected 0 to 1.")

@@ -15,7 +15,7 @@ from torch.nn import functional
 from mdcsd import distributed
 from mdcsd.backbones import fold_batch_norms
 from mdcsd.checkpoint import Checkpoint
-from mdcsd.config import Device
+from mdcsd.config import Device, Precision
 from mdcsd.crops import UNLABELLED
 from mdcsd.distributed import Rank
 from mdcsd.errors import DataError, InputError
@@ -200,8 +200,20 @@ def choose_device(device: Device) -> str:
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 where it is fast (CUDA), float32 elsewhere."""
+    """bfloat16 on CUDA; float32 elsewhere, so that verdicts do not hang on the processor."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
+def training_autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """bfloat16 on CUDA and on processors that have instructions for it, if not told otherwise."""
+    enabled = precision == "auto" and (device.type == "cuda" or has_fast_bfloat16())
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware; others only imitate it, slower."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -29,7 +29,7 @@ from mdcsd.checkpoint import Checkpoint, save_checkpoint
 from mdcsd.config import TrainConfig
 from mdcsd.distributed import Rank
 from mdcsd.errors import DataError, SettingError
-from mdcsd.inference import Measured, autocast, choose_device, measure, to_device
+from mdcsd.inference import Measured, choose_device, measure, to_device, training_autocast
 from mdcsd.learner import Learner
 from mdcsd.loader import FaceDataset, cut_batches, cut_training_batches, iter_batches
 from mdcsd.metrics import accuracy, auc, equal_error_rate
@@ -48,16 +48,17 @@ from mdcsd.spectrum_fit import fit_real_log_dct_mean
 from mdcsd.training_faces import EpochDraw, TrainingFaces
 from mdcsd.training_loss import (
     Teacher,
+    against_teacher,
     class_weights,
-    distilled_losses,
+    mix,
     regularisation,
-    smoothed_losses,
 )
 from mdcsd.training_setup import TrainJob, setup
 
 _TOLD = (
     "epochs", "epoch_samples", "batch_size", "learning_rate", "stitch_rate", "schedule",
-    "warmup_steps", "balance", "label_smoothing", "weight_average", "frozen_stages",
+    "warmup_steps", "balance", "even_people", "label_smoothing", "mixup", "weight_average",
+    "frozen_stages", "precision",
 )  # fmt: skip
 """Settings of training that the checkpoint repeats; the run's settings.json has them all."""
 
@@ -175,14 +176,16 @@ def train_steps(
         image, label = to_device(batch, rank.device)
         _set_learning_rate(optimizer, learning.rows, config, step - 1, len(batches))
         optimizer.zero_grad(set_to_none=True)
-        with autocast(rank.device):
-            logits = learning.parallel(image)
-        each = smoothed_losses(logits, label, config.label_smoothing)
+        mixed = mix(image, label, config.mixup)
+        with training_autocast(rank.device, config.precision):
+            logits = learning.parallel(mixed.image)
+        each, weighed = mixed.losses(logits, config.label_smoothing, weights)
         if teacher:
-            each = distilled_losses(each, logits, teacher.score(image), config.teacher_share)
+            taught = against_teacher(logits, teacher.score(mixed.image))
+            weighed = (1.0 - config.teacher_share) * weighed + config.teacher_share * taught
         # Gradients are averaged over processes: dividing by the samples of all of them and
         # multiplying by their number gives the mean over the whole batch.
-        loss = (each * weights[label]).sum() / batch.global_size * rank.count
+        loss = weighed.sum() / batch.global_size * rank.count
         (loss + regularisation(learning.network, job)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         learning.follow(n_done * len(batches) + step, config.weight_average)

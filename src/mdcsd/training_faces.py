@@ -8,7 +8,7 @@ alike.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import cast
 
 import numpy as np
@@ -127,7 +127,7 @@ class EpochDraw:
         config, blend = self._config, self._blend
         drawn = draw_epoch(
             self._labels, self._identities, self._blendable, blend.share, config.balance,
-            self.n_drawn, config.seed, epoch, blend.even_people,
+            self.n_drawn, config.seed, epoch, blend.even_people, config.even_people,
         )  # fmt: skip
         return _KINDS * len(self._labels) * count_repeats(drawn) + drawn
 
@@ -142,6 +142,7 @@ def draw_epoch(
     seed: int,
     epoch: int,
     even_people: bool = True,
+    even_couples: float = 0.0,
 ) -> IntArray:
     """Draw the samples of an epoch, in couples that stay side by side.
 
@@ -156,6 +157,8 @@ def draw_epoch(
         even_people: blends are made of all people equally often. Else portraits of a thousand
             people are hardly seen blended beside thousands of frames of a few hundred, and a
             network that learns real fakes of blurred video too takes sharp for real.
+        even_couples: 0 draws couples by the manipulated faces there are, 1 of all people equally
+            often, .5 by the square root of each one's number.
 
     Returns: indices of `TrainingFaces`, int64 (n_drawn,), none yet a repeat.
     """
@@ -163,7 +166,7 @@ def draw_epoch(
     n_plain = n_drawn - 2 * n_pairs
     rng = np.random.default_rng([seed, epoch, n])
     if balance == "couples":
-        plain = _couples(labels, identities, n_plain, rng)
+        plain = _couples(labels, identities, n_plain, even_couples, rng)
     elif n_plain:
         plain = epoch_order(n, seed, epoch, labels if balance == "sampling" else None, n_plain)
     else:
@@ -202,17 +205,30 @@ def _one_of_each_person(
 
 
 def _couples(
-    labels: IntArray, identities: list[str], n_drawn: int, rng: np.random.Generator
+    labels: IntArray, identities: list[str], n_drawn: int, even: float, rng: np.random.Generator
 ) -> IntArray:
     """Manipulated faces, each beside a real one of the same person if there is one."""
     real_of: dict[str, list[int]] = defaultdict(list)
     for number in np.flatnonzero(labels == 0):
         real_of[identities[number]].append(int(number))
     everybody = np.flatnonzero(labels == 0).tolist()
-    fakes = np.resize(rng.permutation(np.flatnonzero(labels > 0)), (n_drawn + 1) // 2)
+    fakes = _drawn_evenly(np.flatnonzero(labels > 0), identities, (n_drawn + 1) // 2, even, rng)
     drawn = [
         each
         for fake in fakes.tolist()
         for each in (int(rng.choice(real_of.get(identities[fake]) or everybody)), fake)
     ]
     return np.array(drawn[:n_drawn], np.int64)
+
+
+def _drawn_evenly(
+    numbers: IntArray, identities: list[str], n_drawn: int, even: float, rng: np.random.Generator
+) -> IntArray:
+    """Draw records, none twice before all were drawn, a person's n by a weight of n^(1 - even)."""
+    of_record = [identities[number] for number in numbers.tolist()]
+    counts = Counter(of_record)
+    weights = np.array([counts[person] ** -even for person in of_record])
+    # The order of (uniform)^(1 / weight), highest first, draws by weight without putting back:
+    # Efraimidis & Spirakis, Weighted random sampling with a reservoir, 2006.
+    order = np.argsort(np.log(rng.random(len(numbers))) / weights)[::-1]
+    return np.resize(numbers[order], n_drawn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -59,6 +60,47 @@ class Teacher:
         return to_score(logits, self._temperature)
 
 
+@dataclass(frozen=True)
+class Mixed:
+    """Pictures mixed with others of the batch: `share` of the own, the rest of the `other`'s."""
+
+    image: torch.Tensor
+    label: torch.Tensor
+    other: torch.Tensor
+    share: float
+
+    def losses(
+        self, logits: torch.Tensor, smoothing: float, weights: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Losses against both labels by their shares, plain and with each label's weight, (B,)."""
+        own = smoothed_losses(logits, self.label, smoothing)
+        if self.share == 1.0:
+            return own, own * weights[self.label]
+        others = smoothed_losses(logits, self.other, smoothing)
+        rest = 1.0 - self.share
+        return (
+            self.share * own + rest * others,
+            self.share * own * weights[self.label] + rest * others * weights[self.other],
+        )
+
+
+def mix(image: torch.Tensor, label: torch.Tensor, concentration: float) -> Mixed:
+    """Mix each picture with another of the batch, by one share drawn from Beta(c, c).
+
+    Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.
+
+    Args:
+        image: float32 (B, C, S, S).
+        label: int64 (B,).
+        concentration: c; 0 mixes nothing.
+    """
+    if not concentration:
+        return Mixed(image, label, label, 1.0)
+    share = float(torch.distributions.Beta(concentration, concentration).sample())
+    order = torch.randperm(len(label), device=label.device)
+    return Mixed(torch.lerp(image[order], image, share), label, label[order], share)
+
+
 def smoothed_losses(logits: torch.Tensor, label: torch.Tensor, smoothing: float) -> torch.Tensor:
     """Cross-entropy in nats against targets that are smoothing / 2 away from 0 and 1, (B,).
 
@@ -73,14 +115,11 @@ def smoothed_losses(logits: torch.Tensor, label: torch.Tensor, smoothing: float)
     return functional.cross_entropy(wide, label, reduction="none", label_smoothing=smoothing)
 
 
-def distilled_losses(
-    losses: torch.Tensor, logits: torch.Tensor, taught: torch.Tensor, share: float
-) -> torch.Tensor:
-    """Mix the losses against labels with those against a teacher's scores (B,)."""
-    against = functional.binary_cross_entropy_with_logits(
+def against_teacher(logits: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy in nats against a teacher's scores (B,), (B,)."""
+    return functional.binary_cross_entropy_with_logits(
         logits[:, 0].float(), taught, reduction="none"
     )
-    return (1.0 - share) * losses + share * against
 
 
 def regularisation(network: Network, job: TrainJob) -> torch.Tensor:
