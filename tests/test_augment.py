@@ -105,6 +105,28 @@ def test_a_crop_of_the_whole_is_the_whole(face):
     assert np.array_equal(moved[:, 3:], face[:, :-3])
 
 
+def test_a_turned_crop_comes_back_turned_the_other_way(face):
+    turned = augment.recrop(face, 1.0, (0.0, 0.0), 90.0)
+    assert difference(turned, np.rot90(face)) < 0.5  # anticlockwise
+
+
+def test_a_rectangle_is_painted_over_and_the_rest_stays(face):
+    painted = augment.paint_over(
+        face, np.array([0.25, 0.5]), np.array([0.5, 0.25]), np.array([9, 8, 7])
+    )
+    assert (painted[30:90, 60:90] == [9, 8, 7]).all()
+    painted[30:90, 60:90] = face[30:90, 60:90]
+    assert np.array_equal(painted, face)
+    sizes = []
+    for seed in range(50):
+        config = only("cutout", cutout_largest=0.4)
+        (out,) = augment.degrade([np.full_like(face, 255)], config, np.random.default_rng(seed))
+        rows, columns = np.nonzero((out < 255).any(2))
+        sizes.append((np.ptp(rows) + 1, np.ptp(columns) + 1))
+    assert np.max(sizes) <= 0.4 * 120 + 1 < np.max(sizes) + 8
+    assert np.min(sizes) >= 12
+
+
 def test_a_coarser_quantiser_costs_more(face):
     """As H.264 does: at 10 hardly anything is lost, at 40 much, and blocks come out flat."""
     for block_px in (4, 8):
@@ -132,6 +154,8 @@ def test_a_lower_quality_costs_more(face):
         ("augment.jpeg_highest=30", "augment.jpeg_highest 30: expected 40 to 100."),
         ("augment.h264_highest=60", "augment.h264_highest 60: expected 22 to 51."),
         ("augment.rescale_smallest=0", "augment.rescale_smallest 0: expected 0.05 to 1."),
+        ("augment.cutout=2", "augment.cutout 2: expected 0 to 1."),
+        ("augment.crop_turn_deg=200", "augment.crop_turn_deg 200: expected 0 to 180."),
         ("augment.noise_sigma=-1", "augment.noise_sigma -1: expected 0 to 255."),
     ],
 )

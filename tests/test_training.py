@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from conftest import save_noise
-from mdcsd import spectrum_fit, training
+from mdcsd import inference, learner, spectrum_fit, training
 from mdcsd.checkpoint import load_checkpoint
 from mdcsd.config import NetworkConfig, PrepareDatasetConfig
 from mdcsd.distributed import Rank
@@ -118,6 +118,24 @@ def test_a_compiled_network_learns_what_it_learns_uncompiled(train_set, val_set,
     assert load_checkpoint(compiled.best).state_dict.keys() == (
         load_checkpoint(plain.best).state_dict.keys()
     )
+
+
+def test_bfloat16_learns_what_float32_learns_where_the_processor_has_it(
+    train_set, val_set, tmp_path, monkeypatch
+):
+    def losses(name: str, has_it: bool, precision: str) -> tuple[float, bool]:
+        monkeypatch.setattr(learner, "has_fast_bfloat16", lambda: has_it)
+        monkeypatch.setattr(inference, "has_fast_bfloat16", lambda: has_it)
+        seen: list[bool] = []
+        monkeypatch.setattr(learner, "hasten_depthwise", lambda network: seen.append(True))
+        given = {"train__epochs": 1, "train__precision": precision}
+        row = train(settings(train_set, val_set, tmp_path / name, **given)).rows[0]
+        return row.train_loss, bool(seen)
+
+    wide, rough = losses("a", False, "auto"), losses("b", True, "auto")
+    assert losses("c", True, "float32") == wide
+    assert not wide[1] and rough[1]
+    assert rough[0] != wide[0] and rough[0] == pytest.approx(wide[0], rel=0.05)
 
 
 def test_the_mean_spectrum_is_of_real_training_faces_alone(uninterrupted, train_set, monkeypatch):

@@ -77,6 +77,23 @@ def test_couples_are_of_one_person():
         assert WHO[real] == WHO[fake]
 
 
+def test_couples_of_even_people():
+    labels, who = np.array([0, 0] + [1] * 100), ["often", "once", *["often"] * 96, *["once"] * 4]
+    often = []
+    for even in (0.0, 0.5, 1.0):
+        drawn = np.concatenate(
+            [
+                draw_epoch(labels, who, np.arange(2), 0.0, "couples", 2, 0, epoch, True, even)
+                for epoch in range(400)
+            ]
+        ).reshape(-1, 2)
+        assert all(who[real] == who[fake] for real, fake in drawn)
+        often.append(sum(who[fake] == "often" for _, fake in drawn) / len(drawn))
+    assert np.allclose(often, [0.96, 96**0.5 / (96**0.5 + 2), 0.5], atol=0.06)
+    whole = draw_epoch(labels, who, np.arange(2), 0.0, "couples", 200, 0, 0, True, 1.0)
+    assert sorted(whole[1::2].tolist()) == list(range(2, 102))  # none twice before all
+
+
 def test_only_blends_take_no_real_fake():
     kinds = draw(1.0) // 40
     assert sorted(set(kinds.tolist())) == [1, 2]
