@@ -25,7 +25,7 @@ ROOMS = (
     "augment", "blend", "preprocess", "loader", "training_faces",
     "frequency", "backbones", "network", "checkpoint", "embedding",
     "metrics", "bootstrap", "optim", "distributed", "inference", "calibration", "runs",
-    "training_setup", "training_loss", "spectrum_fit", "learner", "training",
+    "training_setup", "training_loss", "spectrum_fit", "depthwise", "learner", "training",
     "explain", "evidence", "quality", "wording",
     "detector", "perturb", "video_scores", "predictions", "evaluation_report", "verdict_counts",
     "comparison", "class_figures", "data_scores", "evaluation", "model_card",

@@ -41,7 +41,8 @@ from mdcsd.tracks import Tracker
 from mdcsd.video import iter_frames
 from mdcsd.wording import face_warnings, media_warnings, say_reason
 
-_BATCH = 32
+_BATCH = {"cpu": 8, "cuda": 32}
+"""Faces judged at a time: the feature maps of more than 8 leave a processor's caches."""
 
 Progress = Callable[[int, int], None]
 
@@ -58,6 +59,7 @@ class Detector:
         self.checkpoint: Checkpoint = load_checkpoint(weights_path(weights))
         self.checkpoint_id = self.checkpoint.checkpoint_id
         self._device = torch.device(choose_device(device))
+        self.batch_size = _BATCH[choose_device(device)]
         self._network = fold_batch_norms(self.checkpoint.build()).to(self._device)
         self._network.to(memory_format=torch.channels_last)
         self._finder: FaceFinder | None = None
@@ -91,7 +93,8 @@ class Detector:
         crops: list[FaceCrop] = []
         rows: list[FrameScore] = []
         left_out: list[LeftOut] = []
-        for n_read, found in _batches(self.iter_crops(path, n_frames, cropped, progress)):
+        found_in = self.iter_crops(path, n_frames, cropped, progress)
+        for n_read, found in _batches(found_in, self.batch_size):
             n_sampled += n_read
             batch = leave_out(found, left_out)
             rows += [
@@ -127,11 +130,7 @@ class Detector:
                 "square crops, or give the whole file to judge()."
             )
         scale = self.checkpoint.preprocess.crop_scale
-        scores = [
-            self.score([whole_picture(Frame(0, 0.0, rgb), "", scale) for rgb in part])[0]
-            for part in (faces[start : start + _BATCH] for start in range(0, len(faces), _BATCH))
-        ]
-        return np.concatenate(scores) if scores else np.empty(0)
+        return self.score([whole_picture(Frame(0, 0.0, rgb), "", scale) for rgb in faces])[0]
 
     def find(self, frame: Frame, video_id: str, tracker: Tracker) -> list[FaceCrop]:
         """Cut the faces out of a frame as the network expects them, the largest first."""
@@ -151,14 +150,20 @@ class Detector:
         """
         if not crops:
             return np.empty(0), np.empty((0, 0), np.float32)
+        starts = range(0, len(crops), self.batch_size)
+        answers = [self._answer(crops[start : start + self.batch_size]) for start in starts]
+        features, logits = (torch.cat(parts) for parts in zip(*answers, strict=True))
+        check_finite(logits)
+        scores = to_score(logits, self.checkpoint.calibration.temperature)
+        return scores.double().cpu().numpy(), features.float().cpu().numpy()
+
+    def _answer(self, crops: list[FaceCrop]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (B, D) and logits (B, K) of one batch."""
         spec = self.checkpoint.preprocess
         batch = torch.stack([crop_to_tensor(crop.rgb, crop.crop_scale, spec) for crop in crops])
         batch = batch.to(self._device, memory_format=torch.channels_last)
         with autocast(self._device):
-            features, logits = self._network.judge(batch)
-        check_finite(logits)
-        scores = to_score(logits, self.checkpoint.calibration.temperature)
-        return scores.double().cpu().numpy(), features.float().cpu().numpy()
+            return self._network.judge(batch)
 
     def iter_crops(
         self, path: Path, n_frames: int, cropped: bool, progress: Progress | None = None
@@ -247,14 +252,14 @@ def iter_sampled_frames(path: Path, n_frames: int) -> Iterator[Frame]:
 
 
 def _batches(
-    frames: Iterator[tuple[Frame, list[FaceCrop]]],
+    frames: Iterator[tuple[Frame, list[FaceCrop]]], size: int
 ) -> Iterator[tuple[int, list[FaceCrop]]]:
     """Group frames until their crops fill a batch: (frames in it, their crops)."""
     n_frames, waiting = 0, []
     for _, crops in frames:
         n_frames += 1
         waiting += crops
-        if len(waiting) >= _BATCH:
+        if len(waiting) >= size:
             yield n_frames, waiting
             n_frames, waiting = 0, []
     yield n_frames, waiting
