@@ -120,7 +120,7 @@ def _face_ms(
     side = spec.image_size_px
     faces = torch.rand(n_faces, spec.channels, side, side) * 255
     network.to(memory_format=torch.channels_last)
-    batches = faces.to(memory_format=torch.channels_last).split(batch_size)
+    batches = torch.split(faces.to(memory_format=torch.channels_last), batch_size)
     return (
         1e3 * median_of(lambda: _drain(network.judge(each) for each in batches), n_runs) / n_faces
     )
