@@ -42,7 +42,7 @@ from mdcsd.video import iter_frames
 from mdcsd.wording import face_warnings, media_warnings, say_reason
 
 _BATCH = {"cpu": 8, "cuda": 32}
-"""Faces judged at a time: the feature maps of more than 8 leave a processor's caches."""
+"""Faces judged at a time. On two cores 8 took 10 to 11 ms a face and view, 32 took 14 to 16."""
 
 Progress = Callable[[int, int], None]
 
@@ -59,7 +59,7 @@ class Detector:
         self.checkpoint: Checkpoint = load_checkpoint(weights_path(weights))
         self.checkpoint_id = self.checkpoint.checkpoint_id
         self._device = torch.device(choose_device(device))
-        self.batch_size = _BATCH[choose_device(device)]
+        self.batch_size = _BATCH[self._device.type]
         self._network = fold_batch_norms(self.checkpoint.build()).to(self._device)
         self._network.to(memory_format=torch.channels_last)
         self._finder: FaceFinder | None = None
