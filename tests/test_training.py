@@ -124,7 +124,6 @@ def test_bfloat16_learns_what_float32_learns_where_the_processor_has_it(
     train_set, val_set, tmp_path, monkeypatch
 ):
     def losses(name: str, has_it: bool, precision: str) -> tuple[float, bool]:
-        monkeypatch.setattr(learner, "has_fast_bfloat16", lambda: has_it)
         monkeypatch.setattr(inference, "has_fast_bfloat16", lambda: has_it)
         seen: list[bool] = []
         monkeypatch.setattr(learner, "hasten_depthwise", lambda network: seen.append(True))

@@ -14,7 +14,7 @@ from mdcsd.inference import sample_losses
 from mdcsd.network import build_network
 from mdcsd.runs import RunFolder
 from mdcsd.training import train
-from mdcsd.training_loss import against_teacher, mix, smoothed_losses
+from mdcsd.training_loss import distilled_losses, mix, smoothed_losses
 from test_training import settings
 
 
@@ -27,11 +27,11 @@ def test_smoothed_targets_by_hand():
     assert float(three) == pytest.approx(math.log(3))
 
 
-def test_the_loss_against_a_teacher_by_hand():
-    logits = torch.tensor([[0.0], [2.0]])
-    sure, unsure = math.log(1 + math.exp(-2)), math.log(1 + math.exp(2))
-    expected = [math.log(2), 0.9 * sure + 0.1 * unsure]
-    assert against_teacher(logits, torch.tensor([0.2, 0.9])).tolist() == pytest.approx(expected)
+def test_the_teachers_share_by_hand():
+    logits, losses = torch.zeros(2, 1), torch.tensor([1.0, 3.0])
+    mixed = distilled_losses(losses, logits, torch.tensor([0.2, 0.9]), 0.25)
+    expected = [0.75 * 1 + 0.25 * math.log(2), 0.75 * 3 + 0.25 * math.log(2)]
+    assert mixed.tolist() == pytest.approx(expected)
 
 
 def test_pictures_and_losses_are_mixed_by_one_share():
@@ -44,11 +44,10 @@ def test_pictures_and_losses_are_mixed_by_one_share():
     order = ((mixed.image - mixed.share * image) / (1 - mixed.share)).flatten().round().long()
     assert sorted(order.tolist()) == list(range(8)) and torch.equal(mixed.other, label[order])
     own, other = (smoothed_losses(logits, each, 0.1) for each in (label, label[order]))
-    plain, weighed = mixed.losses(logits, 0.1, weights)
     rest = 1 - mixed.share
-    torch.testing.assert_close(plain, mixed.share * own + rest * other)
-    expected = mixed.share * own * weights[label] + rest * other * weights[label[order]]
-    torch.testing.assert_close(weighed, expected)
+    torch.testing.assert_close(mixed.losses(logits, 0.1), mixed.share * own + rest * other)
+    expected = mixed.share * weights[label] + rest * weights[label[order]]
+    torch.testing.assert_close(mixed.weights(weights), expected)
 
 
 def test_no_mixup_leaves_a_batch_alone():
@@ -56,8 +55,9 @@ def test_no_mixup_leaves_a_batch_alone():
     mixed = mix(image, label, 0.0)
     assert mixed.image is image and torch.equal(mixed.label, label)
     weights = torch.tensor([1.0, 2.0])
-    plain, weighed = mixed.losses(torch.zeros(4, 1), 0.0, weights)
-    torch.testing.assert_close(weighed, plain * weights[label])
+    logits = torch.linspace(-1, 1, 4)[:, None]
+    assert torch.equal(mixed.losses(logits, 0.1), smoothed_losses(logits, label, 0.1))
+    assert torch.equal(mixed.weights(weights), weights[label])
 
 
 def test_a_pupil_learns_from_a_teacher_that_sees_less(train_set, val_set, tmp_path):

@@ -205,9 +205,14 @@ def autocast(device: torch.device) -> torch.autocast:
 
 
 def training_autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """bfloat16 on CUDA and on processors that have instructions for it, if not told otherwise."""
-    enabled = precision == "auto" and (device.type == "cuda" or has_fast_bfloat16())
+    """What training's steps run under, see `trains_in_bfloat16`."""
+    enabled = trains_in_bfloat16(device, precision)
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def trains_in_bfloat16(device: torch.device, precision: Precision) -> bool:
+    """Yes on CUDA and on processors that have instructions for it, if not told otherwise."""
+    return precision == "auto" and (device.type == "cuda" or has_fast_bfloat16())
 
 
 def has_fast_bfloat16() -> bool:

@@ -14,7 +14,7 @@ from mdcsd import distributed
 from mdcsd.checkpoint import Tensors, load_checkpoint, load_state
 from mdcsd.depthwise import hasten_depthwise
 from mdcsd.distributed import Rank
-from mdcsd.inference import has_fast_bfloat16
+from mdcsd.inference import trains_in_bfloat16
 from mdcsd.loader import FaceDataset
 from mdcsd.network import Network, build_network, freeze_stages, load_imagenet
 from mdcsd.optim import parameter_groups
@@ -82,7 +82,7 @@ def start(job: TrainJob, rank: Rank, data: FaceDataset, state: TrainingState | N
     if rank.is_main and not state and not config.start_from:
         fit_standardise(network, data, config, rank)
     freeze_stages(network, config.frozen_stages, job.network)
-    if rank.device.type == "cpu" and config.precision == "auto" and has_fast_bfloat16():
+    if rank.device.type == "cpu" and trains_in_bfloat16(rank.device, config.precision):
         hasten_depthwise(network)
     parallel: Any = distributed.parallel(network, rank)
     if config.compile:

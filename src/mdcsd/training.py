@@ -48,8 +48,8 @@ from mdcsd.spectrum_fit import fit_real_log_dct_mean
 from mdcsd.training_faces import EpochDraw, TrainingFaces
 from mdcsd.training_loss import (
     Teacher,
-    against_teacher,
     class_weights,
+    distilled_losses,
     mix,
     regularisation,
 )
@@ -179,13 +179,12 @@ def train_steps(
         mixed = mix(image, label, config.mixup)
         with training_autocast(rank.device, config.precision):
             logits = learning.parallel(mixed.image)
-        each, weighed = mixed.losses(logits, config.label_smoothing, weights)
+        each = mixed.losses(logits, config.label_smoothing)
         if teacher:
-            taught = against_teacher(logits, teacher.score(mixed.image))
-            weighed = (1.0 - config.teacher_share) * weighed + config.teacher_share * taught
+            each = distilled_losses(each, logits, teacher.score(mixed.image), config.teacher_share)
         # Gradients are averaged over processes: dividing by the samples of all of them and
         # multiplying by their number gives the mean over the whole batch.
-        loss = weighed.sum() / batch.global_size * rank.count
+        loss = (each * mixed.weights(weights)).sum() / batch.global_size * rank.count
         (loss + regularisation(learning.network, job)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         learning.follow(n_done * len(batches) + step, config.weight_average)

@@ -69,19 +69,15 @@ class Mixed:
     other: torch.Tensor
     share: float
 
-    def losses(
-        self, logits: torch.Tensor, smoothing: float, weights: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Losses against both labels by their shares, plain and with each label's weight, (B,)."""
+    def losses(self, logits: torch.Tensor, smoothing: float) -> torch.Tensor:
+        """Losses against both labels by their shares, (B,)."""
         own = smoothed_losses(logits, self.label, smoothing)
-        if self.share == 1.0:
-            return own, own * weights[self.label]
         others = smoothed_losses(logits, self.other, smoothing)
-        rest = 1.0 - self.share
-        return (
-            self.share * own + rest * others,
-            self.share * own * weights[self.label] + rest * others * weights[self.other],
-        )
+        return self.share * own + (1.0 - self.share) * others
+
+    def weights(self, of_class: torch.Tensor) -> torch.Tensor:
+        """Weights of both labels' classes by their shares, (B,)."""
+        return self.share * of_class[self.label] + (1.0 - self.share) * of_class[self.other]
 
 
 def mix(image: torch.Tensor, label: torch.Tensor, concentration: float) -> Mixed:
@@ -115,11 +111,14 @@ def smoothed_losses(logits: torch.Tensor, label: torch.Tensor, smoothing: float)
     return functional.cross_entropy(wide, label, reduction="none", label_smoothing=smoothing)
 
 
-def against_teacher(logits: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy in nats against a teacher's scores (B,), (B,)."""
-    return functional.binary_cross_entropy_with_logits(
+def distilled_losses(
+    losses: torch.Tensor, logits: torch.Tensor, taught: torch.Tensor, share: float
+) -> torch.Tensor:
+    """Mix the losses against labels with those against a teacher's scores (B,)."""
+    against = functional.binary_cross_entropy_with_logits(
         logits[:, 0].float(), taught, reduction="none"
     )
+    return (1.0 - share) * losses + share * against
 
 
 def regularisation(network: Network, job: TrainJob) -> torch.Tensor:
