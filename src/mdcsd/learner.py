@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mdcsd import distributed
 from mdcsd.checkpoint import Tensors, load_checkpoint, load_state
@@ -57,13 +59,19 @@ class Learner:
         """
         if self.average is None:
             return
-        share = 1.0 - min(decay, (1 + step) / (10 + step))
-        ours = dict(self.network.state_dict())
-        for name, mean in self.average.state_dict().items():
-            if mean.is_floating_point():
-                mean.lerp_(ours[name], share)
-            else:
-                mean.copy_(ours[name])
+        kept = min(decay, (1 + step) / (10 + step))
+        follow = get_ema_multi_avg_fn(kept)  # type: ignore[no-untyped-call]
+        follow(*self._followed, step)  # all tensors at once: one by one, a GPU waits for Python
+
+    @cached_property
+    def _followed(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """The average's tensors and the network's; counters, which nothing reads, stay."""
+        assert self.average is not None
+        pairs = zip(
+            self.average.state_dict().values(), self.network.state_dict().values(), strict=True
+        )
+        means, ours = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+        return list(means), list(ours)
 
 
 def start(job: TrainJob, rank: Rank, data: FaceDataset, state: TrainingState | None) -> Learner:
@@ -89,7 +97,7 @@ def start(job: TrainJob, rank: Rank, data: FaceDataset, state: TrainingState | N
         parallel = torch.compile(parallel)
     average = _average_of(network, state) if config.weight_average else None
     groups = parameter_groups(network, config.learning_rate, config.stitch_rate)
-    optimizer = torch.optim.Adam(groups)
+    optimizer = torch.optim.Adam(groups, fused=rank.device.type == "cuda")
     if state:
         saved = {"state": state.optimizer, "param_groups": optimizer.state_dict()["param_groups"]}
         optimizer.load_state_dict(saved)

@@ -162,6 +162,7 @@ def iter_batches(
         num_workers=workers,
         collate_fn=_collate,
         worker_init_fn=_take_one_thread,
+        pin_memory=torch.cuda.is_available(),
     )
     for (image, label, origins), global_size in zip(loader, sizes, strict=True):
         yield Batch(image, label, origins, global_size)

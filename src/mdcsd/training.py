@@ -61,6 +61,8 @@ _TOLD = (
     "frozen_stages", "precision",
 )  # fmt: skip
 """Settings of training that the checkpoint repeats; the run's settings.json has them all."""
+_LOOK_STEPS = 50
+"""Steps between looks at the loss: each look makes a GPU wait until all before it is done."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,8 @@ def train_steps(
     _seed_steps(config.seed, n_done, first, rank)
     learning.network.train()
     weights = class_weights(job).to(rank.device)
-    losses: list[tuple[float, int]] = []
+    losses: list[torch.Tensor] = []
+    n_samples = 0
     loaded = iter_batches(data, some, rank.index, config.workers)
     for step, batch in enumerate(loaded, first + 1):
         image, label = to_device(batch, rank.device)
@@ -188,21 +191,37 @@ def train_steps(
         (loss + regularisation(learning.network, job)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         learning.follow(n_done * len(batches) + step, config.weight_average)
-        losses.append((float(each.detach().sum()), len(label)))
-        if not math.isfinite(losses[-1][0]):
-            raise DataError(
-                f"training diverged: the loss is {losses[-1][0]} at epoch {n_done + 1}, step "
-                f"{step}. Lower train.learning_rate (now {config.learning_rate:g})."
-            )
+        losses.append(each.detach().sum())
+        n_samples += len(label)
+        if step % _LOOK_STEPS == 0:
+            _check_finite(losses, first, n_done, config)
         if rank.is_main:
             hooks.on_step(n_done + 1, step, len(batches))
-    everyone = distributed.gather(losses, rank)
+    loss_sum = sum(_check_finite(losses, first, n_done, config))
+    everyone = distributed.gather([(loss_sum, n_samples)], rank)
     return EpochPart(
         n_steps=first + len(some),
         loss_sum=done.loss_sum + sum(loss for loss, _ in everyone),
         n_samples=done.n_samples + sum(size for _, size in everyone),
         seconds=done.seconds + time.monotonic() - began,
     )
+
+
+def _check_finite(
+    losses: list[torch.Tensor], first_step: int, n_epochs: int, config: TrainConfig
+) -> list[float]:
+    """Read the steps' summed losses from the device.
+
+    Raises: DataError if one is no number.
+    """
+    read: list[float] = torch.stack(losses).tolist()
+    for step, loss in enumerate(read, first_step + 1):
+        if not math.isfinite(loss):
+            raise DataError(
+                f"training diverged: the loss is {loss} at epoch {n_epochs + 1}, step {step}. "
+                f"Lower train.learning_rate (now {config.learning_rate:g})."
+            )
+    return read
 
 
 def validate(network: Network, data: FaceDataset, config: TrainConfig, rank: Rank) -> Measured:
