@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mdcsd.bootstrap import Table, intervals, paired_differences
+from mdcsd.bootstrap import Pair, Table, intervals, paired_differences
 from mdcsd.metrics import FIGURES
 
 
@@ -46,7 +46,8 @@ def test_copies_of_a_unit_do_not_narrow_the_interval():
 
 def test_a_run_does_not_differ_from_itself():
     rows = draw_table(np.random.default_rng(3), 40, 0.5)
-    for entry in paired_differences({"": rows}, {"": rows}, 40, 50, 0, (0.5, 0.5))[""].values():
+    same = Pair({"": rows}, {"": rows}, (0.5, 0.5))
+    for entry in paired_differences([same], 40, 50, 0)[""].values():
         assert (entry["value"], entry["low"], entry["high"]) == (0.0, 0.0, 0.0)
 
 
@@ -54,9 +55,24 @@ def test_pairing_narrows_the_interval_of_a_difference():
     rng = np.random.default_rng(4)
     rows = draw_table(rng, 200, 1.0)
     near = Table(rows.label, np.clip(rows.score + rng.normal(0, 0.01, 200), 0, 1), rows.unit)
-    entry = paired_differences({"": near}, {"": rows}, 200, 300, 0, (0.5, 0.5))[""]["auc"]
+    entry = paired_differences([Pair({"": near}, {"": rows}, (0.5, 0.5))], 200, 300, 0)[""]["auc"]
     alone = intervals({"": rows}, 200, 300, 0, 0.5)[""]["auc"]
     assert entry["high"] - entry["low"] < (alone["high"] - alone["low"]) / 3
+
+
+def test_several_pairs_differ_by_the_mean_of_their_differences():
+    rng = np.random.default_rng(5)
+    rows = [draw_table(rng, 80, shift) for shift in (0.2, 0.8, 1.4)]
+    label, unit = rows[0].label, rows[0].unit
+    tables = [
+        Table(label, each.score[np.argsort(each.label, kind="stable")], unit) for each in rows
+    ]
+    pairs = [Pair({"": tables[0]}, {"": tables[2]}), Pair({"": tables[1]}, {"": tables[2]})]
+    both = paired_differences(pairs, 80, 200, 0)[""]["auc"]
+    each = [paired_differences([pair], 80, 200, 0)[""]["auc"] for pair in pairs]
+    assert both["value"] == pytest.approx(sum(entry["value"] for entry in each) / 2)
+    widths = [entry["high"] - entry["low"] for entry in each]
+    assert 0 < both["high"] - both["low"] < max(widths)  # errors of two runs level out in part
 
 
 def test_the_undefined_has_a_reason():

@@ -110,15 +110,37 @@ def _check_commands_are_real(rows):
 def test_cross(ffpp, celebdf, tmp_path):
     output = tmp_path / "out"
     run("cross", "--data", f"ffpp={ffpp}", "--data", f"dfd={ffpp}", "--data",
-        f"celebdf2={celebdf}", "--output", str(output), *words(tiny(PRETRAINED)))  # fmt: skip
+        f"celebdf2={celebdf}", "--output", str(output),
+        *words(tiny(PRETRAINED, "protocol.seeds=[0,1]",
+                    "protocol.reference=Xception, RGB only")))  # fmt: skip
     rows = table(output)
-    assert [(row["row"], row["dataset"]) for row in rows] == [
-        (name, data) for name in ("MD-CSDNetwork", "Xception, RGB only")
-        for data in ("ffpp", "celebdf2", "dfd")
-    ]  # fmt: skip
+    names, data = ("MD-CSDNetwork", "Xception, RGB only"), ("ffpp", "celebdf2", "dfd")
+    assert [(row["row"], row["seed"], row["dataset"]) for row in rows] == [
+        (name, seed, each) for name in names for seed in (0, 1) for each in data
+    ]
+    _check_means(json.loads((output / "table.json").read_text()), names[0])
+    assert "## Over seeds" in (output / "table.md").read_text()
     counts = {row["dataset"]: row["overall"]["video_auc"] for row in rows}
     assert (counts["celebdf2"]["n_real"], counts["celebdf2"]["n_fake"]) == (2, 2)  # its list
     assert (counts["dfd"]["n_real"], counts["dfd"]["n_fake"]) == (2, 2)  # no list: all of it
+
+
+def _check_means(table, compared):
+    """A row's means over seeds are those of its lines; the reference differs from nothing."""
+    assert len(table["over_seeds"]) == 6
+    for mean in table["over_seeds"]:
+        mine = [r for r in table["rows"]
+                if (r["row"], r["dataset"]) == (mean["row"], mean["dataset"])]  # fmt: skip
+        assert mean["seeds"] == [row["seed"] for row in mine] == [0, 1]
+        aucs = [row["overall"]["frame_auc"]["value"] for row in mine]
+        assert mean["frame_auc"] == pytest.approx(sum(aucs) / 2)
+        if mean["row"] != compared:
+            assert mean["difference"] is None
+            continue
+        differences = [row["difference"]["difference"]["frame_auc"]["value"] for row in mine]
+        entry = mean["difference"]["frame_auc"]
+        assert entry["value"] == pytest.approx(sum(differences) / 2)
+        assert entry["low"] <= entry["value"] <= entry["high"]
 
 
 def test_ablation(ffpp, tmp_path):
@@ -136,6 +158,7 @@ def test_ablation(ffpp, tmp_path):
         both = row["overall"]["frame_auc"]["value"], rows[0]["overall"]["frame_auc"]["value"]
         entry = row["difference"]["difference"]["frame_auc"]
         assert entry["value"] == pytest.approx(both[0] - both[1])
+    assert "Over seeds" not in (output / "table.md").read_text()  # of one seed there is no mean
 
 
 def test_dry_run_says_steps_sizes_and_an_estimate_and_does_nothing(ffpp, tmp_path, capsys):

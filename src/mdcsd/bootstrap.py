@@ -10,9 +10,9 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -113,33 +113,39 @@ def mean_entry(
     return entry | {"value": float(np.mean(hit))} | _interval(np.array(drawn), few)
 
 
+class Pair(NamedTuple):
+    """Two runs' tables of the same rows, and the threshold of each."""
+
+    here: Mapping[str, Table]
+    there: Mapping[str, Table]
+    thresholds: tuple[float | None, float | None] = (None, None)
+
+
 def paired_differences(
-    here: Mapping[str, Table],
-    there: Mapping[str, Table],
-    n_units: int,
-    draws: int,
-    seed: int,
-    thresholds: tuple[float | None, float | None],
+    pairs: Sequence[Pair], n_units: int, draws: int, seed: int
 ) -> dict[str, dict[str, Entry]]:
     """Figures of `here` minus those of `there`, on the same draws of the same units.
 
-    Each has a threshold of its own; counts in the entries are those of `here`.
+    Of several pairs, runs of several seeds of training, the mean of their differences. Counts in
+    the entries are those of the first pair's `here`.
     """
-    both = [
-        {name: _Measured(table, n_units, threshold) for name, table in tables.items()}
-        for tables, threshold in zip((here, there), thresholds, strict=True)
-    ]
-    threshold = None if None in thresholds else thresholds[0]
     once = np.ones(n_units)
-    first, second = (_draw(each, n_units, draws, seed) for each in both)
-    return {
-        name: _entries(
-            each.figures(once) - both[1][name].figures(once),
-            first[name] - second[name],
-            each,
-            threshold,
+    values: dict[str, FloatArray] = {}
+    drawn: dict[str, FloatArray] = {}
+    for pair in pairs:
+        here, there = (
+            {name: _Measured(table, n_units, threshold) for name, table in tables.items()}
+            for tables, threshold in zip((pair.here, pair.there), pair.thresholds, strict=True)
         )
-        for name, each in both[0].items()
+        first, second = (_draw(each, n_units, draws, seed) for each in (here, there))
+        for name, each in here.items():
+            difference = each.figures(once) - there[name].figures(once)
+            values[name] = values.get(name, 0.0) + difference / len(pairs)
+            drawn[name] = drawn.get(name, 0.0) + (first[name] - second[name]) / len(pairs)
+    threshold = None if any(None in pair.thresholds for pair in pairs) else pairs[0].thresholds[0]
+    return {
+        name: _entries(values[name], drawn[name], _Measured(table, n_units, threshold), threshold)
+        for name, table in pairs[0].here.items()
     }
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mdcsd.bootstrap import paired_differences
+from mdcsd.bootstrap import Entry, Pair, paired_differences
 from mdcsd.errors import DataError
-from mdcsd.evaluation_report import Level, Report, Rules, levels_of, number_units, origins_of
+from mdcsd.evaluation_report import (
+    Level,
+    Report,
+    Rules,
+    Units,
+    levels_of,
+    number_units,
+    origins_of,
+)
 from mdcsd.judging_nouns import Predictions
 from mdcsd.nouns import IntArray
 
@@ -30,24 +39,10 @@ def compare(
 
     Raises: DataError if no video is common, or labels contradict each other.
     """
-    levels, others = levels_of(here, rules.pool), levels_of(there, rules.pool)
-    pairs = {level: _Pairs.of(levels[level], others[level]) for level in levels}
-    if not len(pairs["video"].first):
-        raise DataError(f"{name}: no labelled video in common (dataset, manipulation, video_id)")
-    if any(each.contradict() for each in pairs.values()):
-        raise DataError(f"{name}: labels contradict those of this run. Compare the same data.")
-    origins, known_there = origins_of(here), origins_of(there)
-    units = number_units(
-        {
-            key: origins[key] if origins[key].identity else known_there[key]
-            for key in (pairs["video"].here.videos[i] for i in pairs["video"].first)
-        }
-    )
-    found = paired_differences(
-        {level: each.here.table(units, each.first) for level, each in pairs.items()},
-        {level: each.there.table(units, each.second) for level, each in pairs.items()},
-        units.count, rules.draws, rules.seed, (rules.threshold, threshold),
-    )  # fmt: skip
+    pairs = _pair(here, there, name, rules)
+    units = _number_units([pairs], here, there)
+    tables = _tables(pairs, units, (rules.threshold, threshold))
+    found = paired_differences([tables], units.count, rules.draws, rules.seed)
     return {
         "name": name,
         "threshold": threshold,
@@ -58,11 +53,70 @@ def compare(
         "only_there": {
             level: len(each.there.label) - len(each.second) for level, each in pairs.items()
         },
-        "difference": {
-            f"{level}_{figure}": entry
-            for level, entries in found.items()
-            for figure, entry in entries.items()
-        },
+        "difference": _flat(found),
+    }
+
+
+def compare_means(
+    runs: Sequence[tuple[Predictions, Predictions]], name: str, rules: Rules
+) -> dict[str, Entry]:
+    """Mean over runs of the figures of one minus those of another, as `compare` finds them.
+
+    Args:
+        runs: pairs of predictions on the same data, one of each seed of training.
+        name: what to call the second ones.
+        rules: pooling, draws and their seed; no threshold is used, and no figure at one defined.
+
+    Returns: level_figure -> entry.
+
+    Raises: DataError as `compare`.
+    """
+    pairs = [_pair(here, there, name, rules) for here, there in runs]
+    units = _number_units(pairs, *runs[0])
+    tables = [_tables(each, units, (None, None)) for each in pairs]
+    return _flat(paired_differences(tables, units.count, rules.draws, rules.seed))
+
+
+def _pair(here: Predictions, there: Predictions, name: str, rules: Rules) -> dict[str, _Pairs]:
+    """Pair the rows of each level."""
+    levels, others = levels_of(here, rules.pool), levels_of(there, rules.pool)
+    pairs = {level: _Pairs.of(levels[level], others[level]) for level in levels}
+    if not len(pairs["video"].first):
+        raise DataError(f"{name}: no labelled video in common (dataset, manipulation, video_id)")
+    if any(each.contradict() for each in pairs.values()):
+        raise DataError(f"{name}: labels contradict those of this run. Compare the same data.")
+    return pairs
+
+
+def _number_units(
+    runs: Sequence[dict[str, _Pairs]], here: Predictions, there: Predictions
+) -> Units:
+    """Number what the paired videos are resampled by, known from either run."""
+    origins, known_there = origins_of(here), origins_of(there)
+    videos = [pairs["video"] for pairs in runs]
+    return number_units(
+        {
+            key: origins[key] if origins[key].identity else known_there[key]
+            for key in (each.here.videos[i] for each in videos for i in each.first)
+        }
+    )
+
+
+def _tables(
+    pairs: dict[str, _Pairs], units: Units, thresholds: tuple[float | None, float | None]
+) -> Pair:
+    return Pair(
+        {level: each.here.table(units, each.first) for level, each in pairs.items()},
+        {level: each.there.table(units, each.second) for level, each in pairs.items()},
+        thresholds,
+    )
+
+
+def _flat(found: dict[str, dict[str, Entry]]) -> dict[str, Entry]:
+    return {
+        f"{level}_{figure}": entry
+        for level, entries in found.items()
+        for figure, entry in entries.items()
     }
 
 

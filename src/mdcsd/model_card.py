@@ -125,6 +125,7 @@ def _training(checkpoint: Checkpoint) -> str:
         ("software", ", ".join(f"{k} {v}" for k, v in (known.get("packages") or {}).items())),
         ("date", known.get("date")),
         ("started from checkpoint", known.get("started_from")),
+        *([("taught by checkpoint", known["teacher"])] if known.get("teacher") else []),
         *((f"stage {i} before", _stage(each)) for i, each in enumerate(known.get("stages", ()), 1)),
         ("ImageNet weights, SHA-256", known.get("pretrained_sha256")),
         ("rounded to 16 bits from", known.get("compacted_from")),

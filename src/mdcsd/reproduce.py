@@ -17,8 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mdcsd.bootstrap import Entry
 from mdcsd.catalogue import read_catalogue, write_catalogue
-from mdcsd.comparison import compare
+from mdcsd.comparison import compare, compare_means
 from mdcsd.config import PrepareDatasetConfig
 from mdcsd.datasets import scan_dataset, select
 from mdcsd.errors import DataError, InputError, SettingError
@@ -35,6 +36,8 @@ from mdcsd.split_writer import dataset_folder
 from mdcsd.training import Hooks, train
 
 Say = Callable[[str], None]
+_Evaluations = dict[tuple[str, int, str], Evaluation]
+"""By row, seed and data set."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,28 @@ class Result:
     command: str
 
 
+@dataclass(frozen=True)
+class Mean:
+    """A row over all its seeds on one data set: mean AUCs, and by how much they differ from the
+    reference row's of the same seeds, see `compare_means`; None for that row itself.
+    """
+
+    row: str
+    seeds: tuple[int, ...]
+    dataset: str
+    frame_auc: float | None
+    video_auc: float | None
+    difference: dict[str, Entry] | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a protocol came to: each training, and where there are several seeds, each row."""
+
+    results: tuple[Result, ...]
+    means: tuple[Mean, ...]
+
+
 def make_plan(
     recipe: Path, assignments: list[str], data: list[tuple[str, Path]], output: Path
 ) -> Plan:
@@ -134,12 +159,12 @@ def make_plan(
     )
 
 
-def run_plan(plan: Plan, say: Say = print, hooks: Hooks | None = None) -> list[Result]:
+def run_plan(plan: Plan, say: Say = print, hooks: Hooks | None = None) -> Outcome:
     """Carry a plan out: crops, records, trainings, tests; the caller writes the table."""
     for source in plan.sources:
         _make_records(plan, source, say)
     results: list[Result] = []
-    evaluations: dict[tuple[str, int, str], Evaluation] = {}
+    evaluations: _Evaluations = {}
     for number, (row, seed) in enumerate(plan.trainings, start=1):
         say(f"training {number} of {len(plan.trainings)}: {row.name}, seed {seed}")
         best = _train(plan, row, seed, hooks)
@@ -150,7 +175,14 @@ def run_plan(plan: Plan, say: Say = print, hooks: Hooks | None = None) -> list[R
                 Result(row.name, seed, source.name, evaluation.report, None,
                        command_of(plan, row, seed, source))
             )  # fmt: skip
-    return [_against_reference(plan, result, evaluations) for result in results]
+    means = [
+        _over_seeds(plan, row, source, evaluations)
+        for row in plan.settings.protocol.rows
+        for source in plan.test_sources
+        if len(plan.settings.protocol.seeds) > 1
+    ]
+    compared = (_against_reference(plan, result, evaluations) for result in results)
+    return Outcome(tuple(compared), tuple(means))
 
 
 def command_of(plan: Plan, row: RowConfig, seed: int, source: DataSource) -> str:
@@ -309,9 +341,7 @@ def _run_folder(plan: Plan, row: RowConfig, seed: int) -> Path:
     return plan.output / "runs" / f"{name}-seed{seed}"
 
 
-def _against_reference(
-    plan: Plan, result: Result, evaluations: dict[tuple[str, int, str], Evaluation]
-) -> Result:
+def _against_reference(plan: Plan, result: Result, evaluations: _Evaluations) -> Result:
     """Compare with the reference row of the same seed and data set."""
     reference = plan.settings.protocol.reference
     if reference in (None, result.row):
@@ -324,3 +354,26 @@ def _against_reference(
     threshold = there.report["threshold"]["value"]
     difference = compare(here.predictions, there.predictions, name, rules, threshold)
     return replace(result, difference=difference)
+
+
+def _over_seeds(plan: Plan, row: RowConfig, source: DataSource, evaluations: _Evaluations) -> Mean:
+    """Average a row over its seeds, and compare it with the reference row seed by seed."""
+    protocol, test = plan.settings.protocol, plan.settings.test
+    seeds, reference = protocol.seeds, protocol.reference
+    here = [evaluations[row.name, seed, source.name] for seed in seeds]
+    difference = None
+    if reference not in (None, row.name):
+        there = [evaluations[str(reference), seed, source.name] for seed in seeds]
+        runs = [(a.predictions, b.predictions) for a, b in zip(here, there, strict=True)]
+        rules = Rules(test.pool, None, "", test.draws, test.seed)
+        difference = compare_means(runs, str(reference), rules)
+    frame, video = (
+        _mean([each.report["overall"][f"{level}_auc"]["value"] for each in here])
+        for level in ("frame", "video")
+    )
+    return Mean(row.name, seeds, source.name, frame, video, difference)
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mdcsd import storage
 from mdcsd.bootstrap import Entry
-from mdcsd.reproduce import Plan, Result
+from mdcsd.reproduce import Mean, Outcome, Plan, Result
 from mdcsd.runs import environment
 
 _COLUMNS = (
@@ -16,15 +18,15 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def write_tables(plan: Plan, results: list[Result]) -> tuple[Path, Path]:
+def write_tables(plan: Plan, outcome: Outcome) -> tuple[Path, Path]:
     """Write table.md and table.json into the plan's folder."""
     markdown, data = plan.output / "table.md", plan.output / "table.json"
-    storage.write_text(markdown, to_markdown(plan, results))
-    storage.write_json(data, to_data(plan, results))
+    storage.write_text(markdown, to_markdown(plan, outcome))
+    storage.write_json(data, to_data(plan, outcome))
     return markdown, data
 
 
-def to_data(plan: Plan, results: list[Result]) -> dict[str, Any]:
+def to_data(plan: Plan, outcome: Outcome) -> dict[str, Any]:
     """The table as plain data: every figure with interval and counts."""
     return {
         "title": plan.settings.protocol.title,
@@ -49,14 +51,15 @@ def to_data(plan: Plan, results: list[Result]) -> dict[str, Any]:
                 "difference": result.difference,
                 "command": result.command,
             }
-            for result in results
+            for result in outcome.results
         ],
+        "over_seeds": [asdict(mean) for mean in outcome.means],
     }
 
 
-def to_markdown(plan: Plan, results: list[Result]) -> str:
+def to_markdown(plan: Plan, outcome: Outcome) -> str:
     """The table for people: figures with 95 % intervals, and how each row was made."""
-    protocol = plan.settings.protocol
+    protocol, results = plan.settings.protocol, outcome.results
     columns = [*_COLUMNS]
     if protocol.reference:
         columns.append(f"video AUC minus that of {protocol.reference}")
@@ -72,6 +75,7 @@ def to_markdown(plan: Plan, results: list[Result]) -> str:
         f"Video score: {first['pooling']}; frames a video: {frames['min']} to {frames['max']}.",
         "",
     ]
+    lines += _over_seeds(outcome.means, protocol.reference)
     lines += _groups(results)
     lines += _classes(results)
     lines += ["## Commands", ""]
@@ -98,7 +102,24 @@ def _cells(result: Result, compared: bool) -> list[str]:
     return cells
 
 
-def _groups(results: list[Result]) -> list[str]:
+def _over_seeds(means: Sequence[Mean], reference: str | None) -> list[str]:
+    """Each row over its seeds: what another seed changes is in the mean, not in the interval."""
+    if not means:
+        return []
+    columns = ["row", "seeds", "tested on", "mean frame AUC", "mean video AUC"]
+    if reference:
+        columns.append(f"mean video AUC minus that of {reference}")
+    lines = ["## Over seeds", "", _line(columns), _line(["---"] * len(columns))]
+    for mean in means:
+        cells = [mean.row, ", ".join(map(str, mean.seeds)), mean.dataset]
+        cells += ["" if auc is None else f"{auc:.3f}" for auc in (mean.frame_auc, mean.video_auc)]
+        if reference:
+            cells.append(_figure(mean.difference["video_auc"], True) if mean.difference else "")
+        lines.append(_line(cells))
+    return [*lines, ""]
+
+
+def _groups(results: Sequence[Result]) -> list[str]:
     """Each manipulation by itself, where a row was tested on several."""
     several = [result for result in results if len(result.report["groups"]) > 1]
     if not several:
@@ -115,7 +136,7 @@ def _groups(results: list[Result]) -> list[str]:
     return [*lines, ""]
 
 
-def _classes(results: list[Result]) -> list[str]:
+def _classes(results: Sequence[Result]) -> list[str]:
     """Accuracy and who is taken for whom, where a network tells several manipulations apart."""
     lines: list[str] = []
     for result in results:

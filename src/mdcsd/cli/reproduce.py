@@ -50,6 +50,6 @@ def reproduce(
         for line in estimate(plan):
             print(line)
         return
-    results = run_plan(plan, hooks=TrainingReport().hooks())
-    for path in write_tables(plan, results):
+    outcome = run_plan(plan, hooks=TrainingReport().hooks())
+    for path in write_tables(plan, outcome):
         print(path)
