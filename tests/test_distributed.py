@@ -14,8 +14,8 @@ from mdcsd import learner, loader, training
 from mdcsd.recipe import load_settings
 
 seen, original = [], loader.iter_batches
-def recording(data, batches, process, workers):
-    for batch in original(data, batches, process, workers):
+def recording(data, batches, process, workers, pinned):
+    for batch in original(data, batches, process, workers, pinned):
         if torch.is_grad_enabled() and training_now:
             seen.extend("/".join(map(str, key)) for key in (origin.key for origin in batch.origins))
         yield batch

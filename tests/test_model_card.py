@@ -97,6 +97,12 @@ def test_every_stage_is_told(checkpoint):
     assert row in write_card(changed, {})
 
 
+def test_the_teacher_is_told_where_there_was_one(checkpoint):
+    changed = replace(checkpoint, provenance={**checkpoint.provenance, "teacher": "0123456789ab"})
+    assert "| taught by checkpoint | 0123456789ab |" in write_card(changed, {})
+    assert "taught by" not in write_card(checkpoint, {})
+
+
 def test_no_figure_is_written_by_hand(checkpoint, reports):
     """Other figures in a report are other figures in the card, everywhere."""
     report = json.loads(json.dumps(reports["test faces"]))

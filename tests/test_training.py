@@ -375,10 +375,33 @@ def test_dropout_differs_by_epoch_but_not_by_run():
     torch.testing.assert_close(outputs[0], outputs[2])
 
 
-def test_a_loss_that_is_no_number_stops_with_advice(train_set, val_set, tmp_path):
+def test_a_loss_that_is_no_number_stops_with_advice(train_set, val_set, tmp_path, monkeypatch):
+    """Losses are read every so many steps, but the step that is told is the first bad one."""
     run = settings(train_set, val_set, tmp_path / "run", model="cnn", train__learning_rate=1e30)
-    with pytest.raises(DataError, match=r"diverged.*Lower train\.learning_rate"):
-        train(run)
+    told = []
+    for look_steps, n_done in ((1, 1), (3, 2)):
+        monkeypatch.setattr(training, "_LOOK_STEPS", look_steps)
+        hooks = Hooks(on_step=lambda epoch, step, _: told.append((epoch, step)))
+        told.clear()
+        with pytest.raises(DataError, match=r"epoch 1, step 2\. Lower train\.learning_rate"):
+            train(run, hooks)
+        assert told == [(1, step) for step in range(1, n_done + 1)]
+        shutil.rmtree(tmp_path / "run")
+
+
+def test_a_resumed_optimizer_keeps_its_moments_as_its_parameters_lie(uninterrupted):
+    """A file keeps no memory format; a GPU's fused step wants the parameters' own."""
+    folder = RunFolder(uninterrupted[1])
+    job, state = setup(folder.resumed_settings({})), folder.load_state()
+    data = FaceDataset(job.train_set, job.spec, job.classes)
+    optimizer = learner.start(job, Rank(0, 1, torch.device("cpu")), data, state).optimizer
+    assert any(not parameter.is_contiguous() for parameter in optimizer.state)
+    for (parameter, moments), saved in zip(
+        optimizer.state.items(), state.optimizer.values(), strict=True
+    ):
+        for name in ("exp_avg", "exp_avg_sq"):
+            assert moments[name].stride() == parameter.stride()
+            assert torch.equal(moments[name], saved[name])
 
 
 def test_a_run_does_not_resume_on_other_data(uninterrupted, noise_classes, tmp_path):

@@ -132,6 +132,7 @@ def paired_differences(
     once = np.ones(n_units)
     values: dict[str, FloatArray] = {}
     drawn: dict[str, FloatArray] = {}
+    counted: dict[str, _Measured] = {}
     for pair in pairs:
         here, there = (
             {name: _Measured(table, n_units, threshold) for name, table in tables.items()}
@@ -140,12 +141,12 @@ def paired_differences(
         first, second = (_draw(each, n_units, draws, seed) for each in (here, there))
         for name, each in here.items():
             difference = each.figures(once) - there[name].figures(once)
+            counted.setdefault(name, each)
             values[name] = values.get(name, 0.0) + difference / len(pairs)
             drawn[name] = drawn.get(name, 0.0) + (first[name] - second[name]) / len(pairs)
     threshold = None if any(None in pair.thresholds for pair in pairs) else pairs[0].thresholds[0]
     return {
-        name: _entries(values[name], drawn[name], _Measured(table, n_units, threshold), threshold)
-        for name, table in pairs[0].here.items()
+        name: _entries(values[name], drawn[name], each, threshold) for name, each in counted.items()
     }
 
 

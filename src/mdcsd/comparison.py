@@ -18,8 +18,8 @@ from mdcsd.evaluation_report import (
     number_units,
     origins_of,
 )
-from mdcsd.judging_nouns import Predictions
-from mdcsd.nouns import IntArray
+from mdcsd.judging_nouns import Predictions, UnjudgedVideo
+from mdcsd.nouns import IntArray, Origin, VideoKey
 
 
 def compare(
@@ -40,7 +40,7 @@ def compare(
     Raises: DataError if no video is common, or labels contradict each other.
     """
     pairs = _pair(here, there, name, rules)
-    units = _number_units([pairs], here, there)
+    units = _number_units([pairs], [(here, there)])
     tables = _tables(pairs, units, (rules.threshold, threshold))
     found = paired_differences([tables], units.count, rules.draws, rules.seed)
     return {
@@ -72,7 +72,7 @@ def compare_means(
     Raises: DataError as `compare`.
     """
     pairs = [_pair(here, there, name, rules) for here, there in runs]
-    units = _number_units(pairs, *runs[0])
+    units = _number_units(pairs, runs)
     tables = [_tables(each, units, (None, None)) for each in pairs]
     return _flat(paired_differences(tables, units.count, rules.draws, rules.seed))
 
@@ -89,17 +89,17 @@ def _pair(here: Predictions, there: Predictions, name: str, rules: Rules) -> dic
 
 
 def _number_units(
-    runs: Sequence[dict[str, _Pairs]], here: Predictions, there: Predictions
+    pairs: Sequence[dict[str, _Pairs]], runs: Sequence[tuple[Predictions, Predictions]]
 ) -> Units:
-    """Number what the paired videos are resampled by, known from either run."""
-    origins, known_there = origins_of(here), origins_of(there)
-    videos = [pairs["video"] for pairs in runs]
-    return number_units(
-        {
-            key: origins[key] if origins[key].identity else known_there[key]
-            for key in (each.here.videos[i] for each in videos for i in each.first)
-        }
-    )
+    """Number what the paired videos are resampled by, known from any of the runs."""
+    known: dict[VideoKey, Origin | UnjudgedVideo] = {}
+    for run in (each for both in runs for each in both):
+        for key, origin in origins_of(run).items():
+            if key not in known or not known[key].identity:
+                known[key] = origin
+    videos = [each["video"] for each in pairs]
+    return number_units({each.here.videos[i]: known[each.here.videos[i]]
+                         for each in videos for i in each.first})  # fmt: skip
 
 
 def _tables(

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from mdcsd import storage
-from mdcsd.backbones import fold_batch_norms
 from mdcsd.checkpoint import Checkpoint, load_checkpoint
 from mdcsd.config import Device, FrameSelection, Pool
 from mdcsd.default_weights import weights_path
@@ -27,7 +26,7 @@ from mdcsd.evidence import collect_evidence
 from mdcsd.explain import explain_crops
 from mdcsd.face_crops import crop_faces
 from mdcsd.faces import FaceFinder
-from mdcsd.inference import autocast, check_finite, choose_device
+from mdcsd.inference import autocast, check_finite, choose_device, ready_network
 from mdcsd.judging_config import DetectConfig
 from mdcsd.judging_nouns import FrameScore, Heatmaps, TrackScore, Verdict
 from mdcsd.media_facts import read_media_facts
@@ -60,8 +59,7 @@ class Detector:
         self.checkpoint_id = self.checkpoint.checkpoint_id
         self._device = torch.device(choose_device(device))
         self.batch_size = _BATCH[self._device.type]
-        self._network = fold_batch_norms(self.checkpoint.build()).to(self._device)
-        self._network.to(memory_format=torch.channels_last)
+        self._network = ready_network(self.checkpoint, self._device)
         self._finder: FaceFinder | None = None
 
     def judge(

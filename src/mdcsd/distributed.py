@@ -33,6 +33,11 @@ class Rank:
         """Whether this process writes files and prints."""
         return self.index == 0
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether this process computes on a GPU."""
+        return self.device.type == "cuda"
+
 
 @contextmanager
 def process_group(device: str) -> Iterator[Rank]:

@@ -59,8 +59,8 @@ class Learner:
         """
         if self.average is None:
             return
-        kept = min(decay, (1 + step) / (10 + step))
-        follow = get_ema_multi_avg_fn(kept)  # type: ignore[no-untyped-call]
+        share = min(decay, (1 + step) / (10 + step))
+        follow = get_ema_multi_avg_fn(share)  # type: ignore[no-untyped-call]
         follow(*self._followed, step)  # all tensors at once: one by one, a GPU waits for Python
 
     @cached_property
@@ -97,11 +97,22 @@ def start(job: TrainJob, rank: Rank, data: FaceDataset, state: TrainingState | N
         parallel = torch.compile(parallel)
     average = _average_of(network, state) if config.weight_average else None
     groups = parameter_groups(network, config.learning_rate, config.stitch_rate)
-    optimizer = torch.optim.Adam(groups, fused=rank.device.type == "cuda")
+    optimizer = torch.optim.Adam(groups, fused=rank.on_gpu)
     if state:
         saved = {"state": state.optimizer, "param_groups": optimizer.state_dict()["param_groups"]}
         optimizer.load_state_dict(saved)
+        _lay_out_moments(optimizer)
     return Learner(network, parallel, average, optimizer, list(state.rows) if state else [])
+
+
+def _lay_out_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Give Adam's moments their parameters' memory format, which files do not keep: a fused step
+    refuses another, or takes one number for its neighbour.
+    """
+    for parameter, state in optimizer.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            if name in state:
+                state[name] = torch.empty_like(parameter).copy_(state[name])
 
 
 def on_cpu(network: Network) -> Tensors:

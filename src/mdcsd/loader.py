@@ -150,9 +150,17 @@ def cut_training_batches(
 
 
 def iter_batches(
-    dataset: FaceDataset, batches: list[list[list[int]]], process: int, workers: int
+    dataset: FaceDataset,
+    batches: list[list[list[int]]],
+    process: int,
+    workers: int,
+    pinned: bool = False,
 ) -> Iterator[Batch]:
-    """Load one process's part of each batch, in order, `workers` processes ahead."""
+    """Load one process's part of each batch, in order, `workers` processes ahead.
+
+    Args:
+        pinned: into page-locked memory, out of which a GPU copies while it computes.
+    """
     batches = [batch for batch in batches if batch[process]]
     sizes = [sum(len(part) for part in batch) for batch in batches]
     mine = [batch[process] for batch in batches]
@@ -162,7 +170,7 @@ def iter_batches(
         num_workers=workers,
         collate_fn=_collate,
         worker_init_fn=_take_one_thread,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pinned,
     )
     for (image, label, origins), global_size in zip(loader, sizes, strict=True):
         yield Batch(image, label, origins, global_size)

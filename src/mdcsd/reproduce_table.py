@@ -116,7 +116,10 @@ def _over_seeds(means: Sequence[Mean], reference: str | None) -> list[str]:
         if reference:
             cells.append(_figure(mean.difference["video_auc"], True) if mean.difference else "")
         lines.append(_line(cells))
-    return [*lines, ""]
+    told = (
+        "Intervals are of the test videos, at these seeds; what other seeds change is not in them."
+    )
+    return [*lines, "", told, ""]
 
 
 def _groups(results: Sequence[Result]) -> list[str]:

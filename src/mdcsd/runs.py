@@ -212,7 +212,7 @@ def environment() -> dict[str, Any]:
         "command": " ".join(sys.argv),
         "git_commit": git_commit(),
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "cpu_threads": torch.get_num_threads(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "packages": {name: version(name) for name in packages},

@@ -27,7 +27,8 @@ def fit_standardise(network: Network, data: FaceDataset, config: TrainConfig, ra
     order = epoch_order(len(data), config.seed, _FIT_DRAW)[:_FIT_SAMPLES].tolist()
     total = squares = torch.zeros(1, dtype=torch.float64)
     n_values = 0
-    for batch in iter_batches(data, cut_batches(order, config.batch_size, 1), 0, config.workers):
+    batches = cut_batches(order, config.batch_size, 1)
+    for batch in iter_batches(data, batches, 0, config.workers, rank.on_gpu):
         with torch.no_grad():
             values = network.unscaled(to_device(batch, rank.device)[0]).double().cpu()
         total = total + values.sum((0, 2, 3))

@@ -172,9 +172,10 @@ def train_steps(
     _seed_steps(config.seed, n_done, first, rank)
     learning.network.train()
     weights = class_weights(job).to(rank.device)
-    losses: list[torch.Tensor] = []
+    losses: list[float] = []
+    unread: list[torch.Tensor] = []
     n_samples = 0
-    loaded = iter_batches(data, some, rank.index, config.workers)
+    loaded = iter_batches(data, some, rank.index, config.workers, rank.on_gpu)
     for step, batch in enumerate(loaded, first + 1):
         image, label = to_device(batch, rank.device)
         _set_learning_rate(optimizer, learning.rows, config, step - 1, len(batches))
@@ -191,14 +192,14 @@ def train_steps(
         (loss + regularisation(learning.network, job)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         learning.follow(n_done * len(batches) + step, config.weight_average)
-        losses.append(each.detach().sum())
+        unread.append(each.detach().sum())
         n_samples += len(label)
-        if step % _LOOK_STEPS == 0:
-            _check_finite(losses, first, n_done, config)
+        if len(unread) == _LOOK_STEPS or step == first + len(some):
+            losses += _read_losses(unread, step, n_done, config)
+            unread.clear()
         if rank.is_main:
             hooks.on_step(n_done + 1, step, len(batches))
-    loss_sum = sum(_check_finite(losses, first, n_done, config))
-    everyone = distributed.gather([(loss_sum, n_samples)], rank)
+    everyone = distributed.gather([(sum(losses), n_samples)], rank)
     return EpochPart(
         n_steps=first + len(some),
         loss_sum=done.loss_sum + sum(loss for loss, _ in everyone),
@@ -207,15 +208,15 @@ def train_steps(
     )
 
 
-def _check_finite(
-    losses: list[torch.Tensor], first_step: int, n_epochs: int, config: TrainConfig
+def _read_losses(
+    losses: list[torch.Tensor], last_step: int, n_epochs: int, config: TrainConfig
 ) -> list[float]:
-    """Read the steps' summed losses from the device.
+    """Read the latest steps' summed losses from the device.
 
     Raises: DataError if one is no number.
     """
     read: list[float] = torch.stack(losses).tolist()
-    for step, loss in enumerate(read, first_step + 1):
+    for step, loss in enumerate(read, last_step - len(read) + 1):
         if not math.isfinite(loss):
             raise DataError(
                 f"training diverged: the loss is {loss} at epoch {n_epochs + 1}, step {step}. "
@@ -227,7 +228,8 @@ def _check_finite(
 def validate(network: Network, data: FaceDataset, config: TrainConfig, rank: Rank) -> Measured:
     """Measure a network on a data set: every sample once, over all processes."""
     batches = cut_batches(range(len(data)), config.batch_size, rank.count)
-    return measure(network, iter_batches(data, batches, rank.index, config.workers), rank)
+    loaded = iter_batches(data, batches, rank.index, config.workers, rank.on_gpu)
+    return measure(network, loaded, rank)
 
 
 def _check_processes(config: TrainConfig, n_samples: int, rank: Rank) -> None:

@@ -11,7 +11,7 @@ from torch.nn import functional
 from mdcsd.checkpoint import load_checkpoint
 from mdcsd.distributed import Rank
 from mdcsd.errors import DataError
-from mdcsd.inference import autocast, sample_losses
+from mdcsd.inference import autocast, ready_network, sample_losses
 from mdcsd.network import Cnn, Network, to_score
 from mdcsd.training_setup import TrainJob
 
@@ -46,7 +46,7 @@ class Teacher:
                 f"{self._side}."
             )
         self._temperature = checkpoint.calibration.temperature
-        self._network = checkpoint.build().to(rank.device)
+        self._network = ready_network(checkpoint, rank.device)
 
     @torch.no_grad()
     def score(self, image: torch.Tensor) -> torch.Tensor:
