@@ -73,6 +73,13 @@ def test_impossible_image_sizes(text):
         parse_image_size(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"), [(".5", 0.5), ("5.", 5.0), ("+.25", 0.25), ("1e-4", 1e-4)]
+)
+def test_numbers_are_read_as_people_type_them(text, value):
+    assert load_settings(None, [f"train.learning_rate={text}"], {}).train.learning_rate == value
+
+
 def test_every_setting_is_read_somewhere():
     """A field that no room mentions would be a flag that nothing reads."""
     package = ROOT / "src" / "mdcsd"

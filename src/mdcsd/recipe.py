@@ -6,6 +6,7 @@ was given. An unknown section or key is an error that names the nearest known on
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 import typing
@@ -84,7 +85,8 @@ def _read_assignment(text: str) -> Changes:
     try:
         return {section: {key: tomllib.loads(f"value = {value}")["value"]}}
     except tomllib.TOMLDecodeError:
-        return {section: {key: value.strip()}}
+        short = re.fullmatch(r"[+-]?(\.\d+|\d+\.)", value.strip())  # .5 and 5., as people type
+        return {section: {key: float(value) if short else value.strip()}}
 
 
 def _lay_over(settings: Settings, changes: Changes) -> Settings:
