@@ -31,7 +31,7 @@ ROOMS = (
     "comparison", "class_figures", "data_scores", "evaluation", "model_card",
     "plots", "evaluation_page",
     "report", "report_index", "detect_batch",
-    "reproduce", "reproduce_estimate", "reproduce_table",
+    "reproduce_compare", "reproduce", "reproduce_estimate", "reproduce_table",
     "strips", "blend_preview",
     "web", "bench", "bench_network", "bench_serve", "demo",
     "cli", "__main__",

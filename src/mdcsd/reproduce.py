@@ -17,27 +17,29 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mdcsd.bootstrap import Entry
 from mdcsd.catalogue import read_catalogue, write_catalogue
-from mdcsd.comparison import compare, compare_means
 from mdcsd.config import PrepareDatasetConfig
 from mdcsd.datasets import scan_dataset, select
 from mdcsd.errors import DataError, InputError, SettingError
 from mdcsd.evaluation import Evaluation, run_test
-from mdcsd.evaluation_report import Report, Rules
 from mdcsd.judging_config import RowConfig, TestConfig
 from mdcsd.nouns import VideoEntry
 from mdcsd.prepare_dataset import prepare_dataset
 from mdcsd.process_frames import process_frames
 from mdcsd.recipe import load_settings
+from mdcsd.reproduce_compare import (
+    Evaluations,
+    Mean,
+    Result,
+    against_reference,
+    over_seeds,
+)
 from mdcsd.runs import RunFolder
 from mdcsd.settings import Settings
 from mdcsd.split_writer import dataset_folder
 from mdcsd.training import Hooks, train
 
 Say = Callable[[str], None]
-_Evaluations = dict[tuple[str, int, str], Evaluation]
-"""By row, seed and data set."""
 
 
 @dataclass(frozen=True)
@@ -76,35 +78,6 @@ class Plan:
         """Rows by seeds."""
         protocol = self.settings.protocol
         return [(row, seed) for row in protocol.rows for seed in protocol.seeds]
-
-
-@dataclass(frozen=True)
-class Result:
-    """One row of the table: a training measured on one data set.
-
-    `report` is that of `run_test`; `difference` that of `compare` with the reference row.
-    """
-
-    row: str
-    seed: int
-    dataset: str
-    report: Report
-    difference: Report | None
-    command: str
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A row over all its seeds on one data set: mean AUCs, and by how much they differ from the
-    reference row's of the same seeds, see `compare_means`; None for that row itself.
-    """
-
-    row: str
-    seeds: tuple[int, ...]
-    dataset: str
-    frame_auc: float | None
-    video_auc: float | None
-    difference: dict[str, Entry] | None
 
 
 @dataclass(frozen=True)
@@ -164,7 +137,7 @@ def run_plan(plan: Plan, say: Say = print, hooks: Hooks | None = None) -> Outcom
     for source in plan.sources:
         _make_records(plan, source, say)
     results: list[Result] = []
-    evaluations: _Evaluations = {}
+    evaluations: Evaluations = {}
     for number, (row, seed) in enumerate(plan.trainings, start=1):
         say(f"training {number} of {len(plan.trainings)}: {row.name}, seed {seed}")
         best = _train(plan, row, seed, hooks)
@@ -176,12 +149,12 @@ def run_plan(plan: Plan, say: Say = print, hooks: Hooks | None = None) -> Outcom
                        command_of(plan, row, seed, source))
             )  # fmt: skip
     means = [
-        _over_seeds(plan, row, source, evaluations)
+        over_seeds(plan.settings, row.name, source.name, evaluations)
         for row in plan.settings.protocol.rows
         for source in plan.test_sources
         if len(plan.settings.protocol.seeds) > 1
     ]
-    compared = (_against_reference(plan, result, evaluations) for result in results)
+    compared = (against_reference(plan.settings, result, evaluations) for result in results)
     return Outcome(tuple(compared), tuple(means))
 
 
@@ -339,41 +312,3 @@ def _sets(plan: Plan, row: RowConfig) -> list[str]:
 def _run_folder(plan: Plan, row: RowConfig, seed: int) -> Path:
     name = re.sub(r"[^a-z0-9]+", "_", row.name.lower()).strip("_")
     return plan.output / "runs" / f"{name}-seed{seed}"
-
-
-def _against_reference(plan: Plan, result: Result, evaluations: _Evaluations) -> Result:
-    """Compare with the reference row of the same seed and data set."""
-    reference = plan.settings.protocol.reference
-    if reference in (None, result.row):
-        return result
-    here = evaluations[result.row, result.seed, result.dataset]
-    there = evaluations[str(reference), result.seed, result.dataset]
-    test = plan.settings.test
-    rules = Rules(test.pool, here.report["threshold"]["value"], "", test.draws, test.seed)
-    name = f"{reference}, seed {result.seed}"
-    threshold = there.report["threshold"]["value"]
-    difference = compare(here.predictions, there.predictions, name, rules, threshold)
-    return replace(result, difference=difference)
-
-
-def _over_seeds(plan: Plan, row: RowConfig, source: DataSource, evaluations: _Evaluations) -> Mean:
-    """Average a row over its seeds, and compare it with the reference row seed by seed."""
-    protocol, test = plan.settings.protocol, plan.settings.test
-    seeds, reference = protocol.seeds, protocol.reference
-    here = [evaluations[row.name, seed, source.name] for seed in seeds]
-    difference = None
-    if reference not in (None, row.name):
-        there = [evaluations[str(reference), seed, source.name] for seed in seeds]
-        runs = [(a.predictions, b.predictions) for a, b in zip(here, there, strict=True)]
-        rules = Rules(test.pool, None, "", test.draws, test.seed)
-        difference = compare_means(runs, str(reference), rules)
-    frame, video = (
-        _mean([each.report["overall"][f"{level}_auc"]["value"] for each in here])
-        for level in ("frame", "video")
-    )
-    return Mean(row.name, seeds, source.name, frame, video, difference)
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if len(known) == len(values) else None

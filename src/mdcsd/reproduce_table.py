@@ -9,7 +9,8 @@ from typing import Any
 
 from mdcsd import storage
 from mdcsd.bootstrap import Entry
-from mdcsd.reproduce import Mean, Outcome, Plan, Result
+from mdcsd.reproduce import Outcome, Plan
+from mdcsd.reproduce_compare import Mean, Result
 from mdcsd.runs import environment
 
 _COLUMNS = (

@@ -14,7 +14,6 @@ Source: Adam, ReduceLROnPlateau and early stopping as in the code of Agarwal et 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -51,6 +50,7 @@ from mdcsd.training_loss import (
     class_weights,
     distilled_losses,
     mix,
+    read_losses,
     regularisation,
 )
 from mdcsd.training_setup import TrainJob, setup
@@ -195,7 +195,7 @@ def train_steps(
         unread.append(each.detach().sum())
         n_samples += len(label)
         if len(unread) == _LOOK_STEPS or step == first + len(some):
-            losses += _read_losses(unread, step, n_done, config)
+            losses += read_losses(unread, step, n_done + 1, config)
             unread.clear()
         if rank.is_main:
             hooks.on_step(n_done + 1, step, len(batches))
@@ -206,23 +206,6 @@ def train_steps(
         n_samples=done.n_samples + sum(size for _, size in everyone),
         seconds=done.seconds + time.monotonic() - began,
     )
-
-
-def _read_losses(
-    losses: list[torch.Tensor], last_step: int, n_epochs: int, config: TrainConfig
-) -> list[float]:
-    """Read the latest steps' summed losses from the device.
-
-    Raises: DataError if one is no number.
-    """
-    read: list[float] = torch.stack(losses).tolist()
-    for step, loss in enumerate(read, last_step - len(read) + 1):
-        if not math.isfinite(loss):
-            raise DataError(
-                f"training diverged: the loss is {loss} at epoch {n_epochs + 1}, step {step}. "
-                f"Lower train.learning_rate (now {config.learning_rate:g})."
-            )
-    return read
 
 
 def validate(network: Network, data: FaceDataset, config: TrainConfig, rank: Rank) -> Measured:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from mdcsd.checkpoint import load_checkpoint
+from mdcsd.config import TrainConfig
 from mdcsd.distributed import Rank
 from mdcsd.errors import DataError
 from mdcsd.inference import autocast, ready_network, sample_losses
@@ -119,6 +121,23 @@ def distilled_losses(
         logits[:, 0].float(), taught, reduction="none"
     )
     return (1.0 - share) * losses + share * against
+
+
+def read_losses(
+    losses: list[torch.Tensor], last_step: int, epoch: int, config: TrainConfig
+) -> list[float]:
+    """Read the latest steps' summed losses from the device.
+
+    Raises: DataError if one is no number.
+    """
+    read: list[float] = torch.stack(losses).tolist()
+    for step, loss in enumerate(read, last_step - len(read) + 1):
+        if not math.isfinite(loss):
+            raise DataError(
+                f"training diverged: the loss is {loss} at epoch {epoch}, step {step}. "
+                f"Lower train.learning_rate (now {config.learning_rate:g})."
+            )
+    return read
 
 
 def regularisation(network: Network, job: TrainJob) -> torch.Tensor:
