@@ -16,6 +16,7 @@ from mdcsd.augment_config import AugmentConfig
 from mdcsd.nouns import FloatArray, FloatImage, IntArray, RgbArray, require
 
 _Step = Callable[[RgbArray], RgbArray]
+Box = tuple[int, int, int, int]
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -57,17 +58,7 @@ def _draw_steps(
     if rng.random() < config.blur:
         sigma = rng.uniform(0.3, max(config.blur_px, 0.3))
         yield lambda face: blur(face, sigma)
-    if rng.random() < config.rescale:
-        share = rng.uniform(config.rescale_smallest, 1.0)
-        yield lambda face: down_up(face, share, cv2.INTER_LINEAR)
-    if rng.random() < config.noise:
-        sigma_noise = rng.uniform(0.0, config.noise_sigma)
-        field = rng.standard_normal(shape, np.float32) * np.float32(sigma_noise)
-        yield lambda face: add_noise(face, field)
-    if rng.random() < config.h264:
-        quantiser = int(rng.integers(config.h264_lowest, config.h264_highest + 1))
-        block_px = 8 if rng.random() < 0.5 else 4
-        yield lambda face: block_transform_codec(face, quantiser, block_px)
+    yield from _draw_capture(shape, config, rng)
     if rng.random() < config.jpeg:
         quality = int(rng.integers(config.jpeg_lowest, config.jpeg_highest + 1))
         yield lambda face: jpeg(face, quality)
@@ -75,6 +66,31 @@ def _draw_steps(
         sides = rng.uniform(0.1, max(config.cutout_largest, 0.1), 2)
         corner, colour = rng.random(2) * (1.0 - sides), rng.integers(0, 256, 3)
         yield lambda face: paint_over(face, corner, sides, colour)
+
+
+def _draw_capture(
+    shape: tuple[int, ...], config: AugmentConfig, rng: np.random.Generator
+) -> Iterator[_Step]:
+    """Draw what a video does to a face: fewer pixels, noise, compression; then enlarged again.
+
+    The codec sees the face as small as it stood in the video, so that its blocks grow with it.
+    """
+    side = shape[0]
+    rescaled = rng.random() < config.rescale
+    small_px = max(round(side * rng.uniform(config.rescale_smallest, 1.0)), 2) if rescaled else side
+    if rescaled:
+        yield lambda face: resize(face, small_px, cv2.INTER_AREA)
+    if rng.random() < config.noise:
+        sigma = rng.uniform(0.0, config.noise_sigma)
+        field = rng.standard_normal((small_px, small_px, 3), np.float32) * np.float32(sigma)
+        yield lambda face: add_noise(face, field)
+    if rng.random() < config.h264:
+        quantiser = int(rng.integers(config.h264_lowest, config.h264_highest + 1))
+        block_px = 8 if rng.random() < 0.5 else 4
+        yield lambda face: block_transform_codec(face, quantiser, block_px)
+    if rescaled:
+        way = cv2.INTER_LINEAR if rng.random() < 0.5 else cv2.INTER_CUBIC
+        yield lambda face: resize(face, side, way)
 
 
 def _draw_colour(config: AugmentConfig, rng: np.random.Generator) -> _Step:
@@ -158,6 +174,25 @@ def down_up(rgb: RgbArray, share: float, enlarging: int) -> RgbArray:
     small_wh = (max(round(width * share), 2), max(round(height * share), 2))
     small = cv2.resize(rgb, small_wh, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, (width, height), interpolation=enlarging), np.uint8)
+
+
+def resize(rgb: RgbArray, side_px: int, interpolation: int) -> RgbArray:
+    """Resize a square picture by an OpenCV interpolation."""
+    return np.asarray(cv2.resize(rgb, (side_px, side_px), interpolation=interpolation), np.uint8)
+
+
+def warp_box(rgb: RgbArray, matrix: FloatImage, box: Box) -> RgbArray:
+    """Resample a picture by a 2x3 matrix, of which only a box (left, top, width, height) is wanted."""
+    left, top, width, height = box
+    into_box = matrix - np.array([[0, 0, left], [0, 0, top]], np.float32)
+    warped = cv2.warpAffine(
+        rgb,
+        into_box,
+        (width, height),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+    return np.asarray(warped, np.uint8)
 
 
 def add_noise(rgb: RgbArray, noise: FloatImage) -> RgbArray:

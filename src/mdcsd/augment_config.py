@@ -118,11 +118,17 @@ class BlendConfig:
     """Weight of the nose."""
     largest_mask: float = 0.68
     """Largest share of the crop that may be changed, above 0, to 1."""
+    other_person: float = 0.0
+    """Share of blends that put another person's face on, in place of a copy of the same, 0 to 1."""
+    smallest: float = 1.0
+    """Smallest side at which a blend is made, as a share of the crop's; then it is enlarged."""
 
     def __post_init__(self) -> None:
         """Refuse shares out of range, and weights that leave nothing to draw."""
         _check_between("blend.share", self.share, 0.0, 1.0)
         _check_between("blend.largest_mask", self.largest_mask, 0.01, 1.0)
+        _check_between("blend.other_person", self.other_person, 0.0, 1.0)
+        _check_between("blend.smallest", self.smallest, 0.05, 1.0)
         for field in fields(self):
             if field.name in KINDS + REGIONS:
                 _check_between(f"blend.{field.name}", getattr(self, field.name), 0.0, 1e6)

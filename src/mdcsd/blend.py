@@ -6,6 +6,8 @@ its landmarks. Written anew from the paper. Where ours differs, and why:
 
 - The face is resampled first, real and fake alike, so that the grid of 8 x 8 px that JPEG left
   in the original tells nothing; the copy comes from the original in one resampling too.
+- The blend is made at the size that the face has in a video, if asked for (`smallest`), and
+  enlarged after it: a seam made at full size is one that no small face in a video has.
 - Regions: beside the face also the lower face, mouth, eyes and nose, for reenactment and
   talking faces, which change only these.
 - Kinds: beside the copy also one that replaces only the middle frequencies, and four that put
@@ -17,14 +19,15 @@ its landmarks. Written anew from the paper. Where ours differs, and why:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from scipy import fft
 
-from mdcsd.augment import add_noise, block_transform_codec, blur, down_up, jpeg, recolour
+from mdcsd.augment import add_noise, block_transform_codec, blur, down_up, jpeg, recolour, resize, warp_box
 from mdcsd.augment_config import BlendConfig
+from mdcsd.donors import Donor, lay_over
 from mdcsd.nouns import FloatArray, FloatImage, RgbArray, require
 
 _RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
@@ -32,6 +35,8 @@ _MASK_PX = 128  # masks are smooth: made at this side, then enlarged
 _LEAST_DIFFERENCE = 1.0  # of 255, mean over the mask
 _DRAWS = 6
 _PATCH_PX = 4
+OTHER_PERSON = "other_person"  # the kind of blends with a donor
+_LEAST_PX = 24  # a face smaller than that has no features to blend
 
 # FaceMesh's indices of what bounds each region.
 _OVAL_BELOW = (361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136, 172, 58, 132)
@@ -71,7 +76,11 @@ class Blend:
 
 
 def self_blend(
-    rgb: RgbArray, landmarks_xy_px: FloatImage, config: BlendConfig, rng: np.random.Generator
+    rgb: RgbArray,
+    landmarks_xy_px: FloatImage,
+    config: BlendConfig,
+    rng: np.random.Generator,
+    donor: Donor | None = None,
 ) -> Blend:
     """Make a pseudo-fake of a real face.
 
@@ -81,13 +90,33 @@ def self_blend(
             outside.
         config: Weights of kinds and regions.
         rng: The only source of chance.
+        donor: Another real face, which is put on this one in place of a copy of itself.
 
     Returns: the pair; after six draws that changed hardly anything, the one that changed most.
     """
     require(landmarks_xy_px.shape == (468, 2), f"landmarks {landmarks_xy_px.shape}: not (468, 2)")
+    if config.smallest == 1.0:
+        return _draw_visible(rgb, landmarks_xy_px, config, rng, donor)
+    side = rgb.shape[0]
+    small_px = max(round(side * rng.uniform(config.smallest, 1.0)), _LEAST_PX)
+    small = resize(rgb, small_px, cv2.INTER_AREA)
+    points = landmarks_xy_px * np.float32(small_px / side)
+    blend = _draw_visible(small, points, config, rng, donor)
+    real, fake = (resize(face, side, cv2.INTER_LINEAR) for face in (blend.real, blend.fake))
+    mask = np.asarray(cv2.resize(blend.mask, (side, side)), np.float32)
+    return replace(blend, real=real, fake=fake, mask=mask)
+
+
+def _draw_visible(
+    rgb: RgbArray,
+    points: FloatImage,
+    config: BlendConfig,
+    rng: np.random.Generator,
+    donor: Donor | None,
+) -> Blend:
     drawn: list[Blend] = []
     while len(drawn) < _DRAWS:
-        drawn.append(_draw_blend(rgb, landmarks_xy_px, config, rng))
+        drawn.append(_draw_blend(rgb, points, config, rng, donor))
         if mean_difference(drawn[-1]) >= _LEAST_DIFFERENCE:
             return drawn[-1]
     return max(drawn, key=mean_difference)
@@ -100,12 +129,17 @@ def mean_difference(blend: Blend) -> float:
 
 
 def _draw_blend(
-    rgb: RgbArray, points: FloatImage, config: BlendConfig, rng: np.random.Generator
+    rgb: RgbArray,
+    points: FloatImage,
+    config: BlendConfig,
+    rng: np.random.Generator,
+    donor: Donor | None,
 ) -> Blend:
     side = rgb.shape[0]
     kind, region = _draw(_kind_weights(config), rng), _draw(_region_weights(config), rng)
+    kind = OTHER_PERSON if donor else kind
     resampling = _draw_resampling(side, rng)
-    real = _warp(rgb, resampling, (0, 0, side, side))
+    real = warp_box(rgb, resampling, (0, 0, side, side))
     moved_points = points @ resampling[:, :2].T + resampling[:, 2]
     mask = _draw_mask(moved_points, region, side, config.largest_mask, rng)
     if kind == "self_blend":  # of the others a quarter would hardly be any
@@ -115,10 +149,13 @@ def _draw_blend(
         real = _other_looks(real, rng)
     left, top, width, height = box = _box_around(mask)
     inside = (slice(top, top + height), slice(left, left + width))
-    if kind in _RECONSTRUCTIONS:
+    if donor:
+        scaled = donor.resized(side)
+        source = lay_over(scaled, moved_points, box, real[inside], mask[inside], rng)
+    elif kind in _RECONSTRUCTIONS:
         source = _RECONSTRUCTIONS[kind](real[inside], rng)
     else:
-        source = _warp(rgb, _draw_move(side, rng) @ np.vstack([resampling, [0, 0, 1]]), box)
+        source = warp_box(rgb, _draw_move(side, rng) @ np.vstack([resampling, [0, 0, 1]]), box)
         source = source if looks_of_real else _other_looks(source, rng)
     if kind == "frequency":
         source = _swap_middle_frequencies(real[inside], source, rng)
@@ -179,20 +216,6 @@ def _around_centre(side: int, zoom_x: float, zoom_y: float, shift: FloatArray) -
     zoom = np.array([zoom_x, zoom_y])
     offset = (1 - zoom) * (side - 1) / 2 + shift
     return np.hstack([np.diag(zoom), offset[:, None]]).astype(np.float32)
-
-
-def _warp(rgb: RgbArray, matrix: FloatImage, box: tuple[int, int, int, int]) -> RgbArray:
-    """Resample a picture, of which only a box (left, top, width, height) is wanted."""
-    left, top, width, height = box
-    into_box = matrix - np.array([[0, 0, left], [0, 0, top]], np.float32)
-    warped = cv2.warpAffine(
-        rgb,
-        into_box,
-        (width, height),
-        flags=cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REFLECT_101,
-    )
-    return np.asarray(warped, np.uint8)
 
 
 def _other_looks(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:

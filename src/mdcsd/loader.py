@@ -17,9 +17,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mdcsd.errors import DataError, RecordError
-from mdcsd.nouns import Batch, IntArray, Origin
+from mdcsd.nouns import Batch, FloatImage, IntArray, Origin
 from mdcsd.preprocess import PreprocessSpec, to_tensor
-from mdcsd.records import FaceRecord, PixelArray, decode_record, read_person
+from mdcsd.records import FaceRecord, PixelArray, decode_record, read_landmarks, read_person
 from mdcsd.shard_set import ShardSet
 from mdcsd.tfrecord import ShardReader
 
@@ -91,6 +91,10 @@ class FaceDataset(Dataset[Sample]):
     def people(self) -> list[tuple[str, bool]]:
         """Who is in each sample, and whether it has landmarks, without decoding pictures."""
         return [read_person(self._read(int(number))) for number in self._kept]
+
+    def landmarks(self, index: int) -> FloatImage:
+        """Read one sample's landmarks, float32 (468, 2), without decoding its picture."""
+        return read_landmarks(self._read(int(self._kept[index])))
 
     def _read(self, number: int) -> bytes:
         shard = int(np.searchsorted(self._ends, number, side="right"))

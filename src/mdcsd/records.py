@@ -175,6 +175,12 @@ def read_person(content: bytes) -> tuple[str, bool]:
     return "/".join([*dataset, *people]) if people else "", "landmarks" in features
 
 
+def read_landmarks(content: bytes) -> FloatImage:
+    """Read a record's landmarks alone, float32 (468, 2); KeyError if it has none."""
+    landmarks: FloatImage = np.reshape(decode_example(content)["landmarks"], (-1, 2))
+    return landmarks
+
+
 def _old_class(label: int, facts: FloatListFacts) -> str:
     """Class of a float_list record, by number where nothing names it."""
     return facts.class_names[label] if label < len(facts.class_names) else str(label)

@@ -17,10 +17,12 @@ from mdcsd.augment import degrade
 from mdcsd.augment_config import AugmentConfig, BlendConfig
 from mdcsd.blend import self_blend
 from mdcsd.config import TrainConfig
+from mdcsd.donors import Donor, Donors
 from mdcsd.errors import DataError, SettingError
 from mdcsd.loader import Classes, FaceDataset, Sample, epoch_order
 from mdcsd.nouns import FloatImage, IntArray, RgbArray, require
 from mdcsd.preprocess import PreprocessSpec
+from mdcsd.records import FaceRecord
 from mdcsd.shard_set import ShardSet
 
 _PLAIN, _BLENDED_REAL, _BLENDED_FAKE = range(3)
@@ -51,6 +53,7 @@ class TrainingFaces(FaceDataset):
         self._augment = augment
         self._blend = blend
         self._seed = seed
+        self._donors = self._find_donors() if blend.other_person else None
         self._last: tuple[tuple[int, int, int], list[RgbArray]] | None = None
 
     def __getitem__(self, index: int) -> Sample:
@@ -76,9 +79,27 @@ class TrainingFaces(FaceDataset):
         rgb = cast(RgbArray, record.image)
         require(record.landmarks_xy is not None, f"record {number}: a blend without landmarks")
         points = cast(FloatImage, record.landmarks_xy) * rgb.shape[0]
-        blend = self_blend(rgb, points, self._blend, rng)
+        blend = self_blend(rgb, points, self._blend, rng, self._donor(record, rng))
         blended = [blend.real, blend.fake]
         return degrade(blended, self._augment, rng) if self._augment.enabled else blended
+
+    def _find_donors(self) -> Donors:
+        labels, people = self.labels(), self.people()
+        found = [i for i, (_, known) in enumerate(people) if known and labels[i] == 0]
+        landmarks = [self.landmarks(i) for i in found]
+        return Donors(np.array(found, np.int64), landmarks, [people[i][0] for i in found])
+
+    def _donor(self, record: FaceRecord, rng: np.random.Generator) -> Donor | None:
+        """Somebody else's face for some of the blends, by `blend.other_person`."""
+        if self._donors is None or rng.random() >= self._blend.other_person:
+            return None
+        person = "/".join([record.key.dataset, record.identity]) if record.identity else ""
+        number = self._donors.choose(cast(FloatImage, record.landmarks_xy), person, rng)
+        if number is None:
+            return None
+        lender = self.record(number)
+        rgb = cast(RgbArray, lender.image)
+        return Donor(rgb, cast(FloatImage, lender.landmarks_xy) * rgb.shape[0])
 
     def _rng(self, number: int, repeat: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, self.epoch, number, repeat])
