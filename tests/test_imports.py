@@ -22,7 +22,7 @@ ROOMS = (
     "representation", "crops", "source_scan", "source_lists", "source_layouts",
     "sources", "splits", "datasets", "tfrecord", "records",
     "shard_set", "split_writer", "prepare_dataset",
-    "augment", "blend", "preprocess", "loader", "training_faces",
+    "augment", "donors", "blend", "preprocess", "loader", "training_faces",
     "frequency", "backbones", "network", "checkpoint", "embedding",
     "metrics", "bootstrap", "optim", "distributed", "inference", "calibration", "runs",
     "training_setup", "training_loss", "spectrum_fit", "depthwise", "learner", "training",
@@ -135,7 +135,7 @@ def test_importing_is_light():
 
 COMMANDS = (
     "process-frames", "prepare-dataset", "train", "test", "detect", "explain", "demo", "bench",
-    "blend", "calibrate", "evaluate", "reproduce", "datasets", "serve", "embed", "card",
+    "donors", "blend", "calibrate", "evaluate", "reproduce", "datasets", "serve", "embed", "card",
 )  # fmt: skip
 
 

@@ -25,7 +25,16 @@ import cv2
 import numpy as np
 from scipy import fft
 
-from mdcsd.augment import add_noise, block_transform_codec, blur, down_up, jpeg, recolour, resize, warp_box
+from mdcsd.augment import (
+    add_noise,
+    block_transform_codec,
+    blur,
+    down_up,
+    jpeg,
+    recolour,
+    resize,
+    warp_box,
+)
 from mdcsd.augment_config import BlendConfig
 from mdcsd.donors import Donor, lay_over
 from mdcsd.nouns import FloatArray, FloatImage, RgbArray, require

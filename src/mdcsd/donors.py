@@ -18,7 +18,7 @@ import numpy as np
 from mdcsd.augment import Box, down_up, resize, warp_box
 from mdcsd.nouns import FloatImage, IntArray, RgbArray
 
-_CANDIDATES = 40
+_CANDIDATES = 400
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def lay_over(
 
     Returns: uint8 (height, width, 3) RGB.
     """
-    known = np.hstack([donor.landmarks_xy_px, np.ones((len(donor.landmarks_xy_px), 1))])
+    known = np.hstack([donor.landmarks_xy_px, np.ones((len(landmarks_xy_px), 1), np.float32)])
     matrix = np.linalg.lstsq(known, landmarks_xy_px, rcond=None)[0].T.astype(np.float32)
     laid = warp_box(donor.rgb, matrix, box)
     laid = _match_colours(laid, below, mask, rng.uniform(0.4, 1.0))

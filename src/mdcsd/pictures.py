@@ -109,8 +109,8 @@ def decode_png(content: bytes, channels: int) -> RgbArray:
     bgr = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
     if bgr is None:
         raise ValueError("no PNG")
-    pixels = bgr[..., ::-1] if channels == 3 else bgr[..., None]
-    return np.ascontiguousarray(pixels, np.uint8)
+    pixels = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr) if channels == 3 else bgr[..., None]
+    return np.asarray(pixels, np.uint8)
 
 
 _PACKETS = ("XML:com.adobe.xmp", "Raw profile type")

@@ -54,7 +54,7 @@ class TrainingFaces(FaceDataset):
         self._blend = blend
         self._seed = seed
         self._donors = self._find_donors() if blend.other_person else None
-        self._last: tuple[tuple[int, int, int], list[RgbArray]] | None = None
+        self._last: tuple[tuple[int, int, int], FaceRecord, list[RgbArray]] | None = None
 
     def __getitem__(self, index: int) -> Sample:
         """Read, verify, decode, blend, degrade and preprocess one sample."""
@@ -62,20 +62,21 @@ class TrainingFaces(FaceDataset):
         repeat, kind = divmod(block, _KINDS)
         if kind == _PLAIN and not self._augment.enabled:
             return super().__getitem__(number)
-        record = self.record(number)
         if kind == _PLAIN:
-            rng = self._rng(number, repeat)
+            record, rng = self.record(number), self._rng(number, repeat)
             face = degrade([cast(RgbArray, record.image)], self._augment, rng)[0]
             return self.sample(record, face, self.class_of(record))
         which = self.epoch, number, repeat
         if self._last is None or self._last[0] != which:
-            self._last = which, self._pair(number, repeat)
+            record = self.record(number)
+            self._last = which, record, self._pair(record, number, repeat)
+        _, record, pair = self._last
         fake = kind == _BLENDED_FAKE
-        return self.sample(record, self._last[1][fake], _MANIPULATED if fake else 0)
+        return self.sample(record, pair[fake], _MANIPULATED if fake else 0)
 
-    def _pair(self, number: int, repeat: int) -> list[RgbArray]:
-        """Blend a real face with itself and degrade both sides alike."""
-        record, rng = self.record(number), self._rng(number, repeat)
+    def _pair(self, record: FaceRecord, number: int, repeat: int) -> list[RgbArray]:
+        """Blend a real face with itself or another's, and degrade both sides alike."""
+        rng = self._rng(number, repeat)
         rgb = cast(RgbArray, record.image)
         require(record.landmarks_xy is not None, f"record {number}: a blend without landmarks")
         points = cast(FloatImage, record.landmarks_xy) * rgb.shape[0]
