@@ -135,7 +135,7 @@ def test_importing_is_light():
 
 COMMANDS = (
     "process-frames", "prepare-dataset", "train", "test", "detect", "explain", "demo", "bench",
-    "donors", "blend", "calibrate", "evaluate", "reproduce", "datasets", "serve", "embed", "card",
+    "blend", "calibrate", "evaluate", "reproduce", "datasets", "serve", "embed", "card",
 )  # fmt: skip
 
 
