@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from timm.layers import Conv2dSame
 from torch import nn
 
-from mdcsd.backbones import _CUTS, StagedBackbone, fold_batch_norms
+from mdcsd.backbones import _CUTS, StagedBackbone, fold_for_judging
 from mdcsd.config import NetworkConfig
 from mdcsd.errors import CheckpointError, InputError
 from mdcsd.network import CrossStitch, Standardise, build_network, load_imagenet, to_score
@@ -231,7 +232,7 @@ def test_a_mirrored_judge_answers_alike_to_a_face_and_its_mirror_image(name):
 
 
 @pytest.mark.parametrize("backbone", ["efficientnet_lite0", "efficientnet_lite2", "xception"])
-def test_folded_batch_norms_change_no_answer(backbone):
+def test_folding_for_judging_changes_no_answer(backbone):
     spec = PreprocessSpec(64, 3, "raw", 1.3)
     network = build_network(NetworkConfig(backbone=backbone, frequency="residual"), spec, 2)
     image = torch.rand(4, 3, 64, 64) * 255
@@ -240,6 +241,21 @@ def test_folded_batch_norms_change_no_answer(backbone):
             network.train()(image)  # statistics that are not those of a new network
         before = network.eval()(image)
         n_before = sum(isinstance(each, nn.BatchNorm2d) for each in network.modules())
-        folded = fold_batch_norms(network)
+        folded = fold_for_judging(network)
         torch.testing.assert_close(folded(image), before, rtol=1e-4, atol=1e-4)
     assert sum(isinstance(each, nn.BatchNorm2d) for each in folded.modules()) < n_before
+
+
+@pytest.mark.parametrize("side", [64, 65, 98])  # 98 becomes 49 on the way
+@pytest.mark.parametrize(("kernel", "groups"), [(3, 1), (3, 6), (5, 6)])
+def test_padding_in_the_kernel_changes_no_answer(kernel, groups, side):
+    layers = [
+        Conv2dSame(6 if i else 3, 6, kernel, stride=2, groups=groups if i else 1) for i in range(2)
+    ]
+    network = nn.Sequential(*layers).eval()
+    image = torch.randn(2, 3, side, side)
+    with torch.no_grad():
+        before = network(image)
+        folded = fold_for_judging(network)
+        assert not any(isinstance(each, Conv2dSame) for each in folded)
+        torch.testing.assert_close(folded(image), before, rtol=1e-5, atol=1e-6)

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from mdcsd import distributed
-from mdcsd.backbones import fold_batch_norms
+from mdcsd.backbones import fold_for_judging
 from mdcsd.checkpoint import Checkpoint
 from mdcsd.config import Device, Precision
 from mdcsd.crops import UNLABELLED
@@ -151,7 +151,7 @@ def measure_shards(
 
 def ready_network(checkpoint: Checkpoint, device: torch.device) -> Network:
     """Build a checkpoint's network to judge with: folded, on its device, as fast as it gets."""
-    network = fold_batch_norms(checkpoint.build()).to(device)
+    network = fold_for_judging(checkpoint.build()).to(device)
     return network.to(memory_format=torch.channels_last)
 
 
