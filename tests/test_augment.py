@@ -78,6 +78,24 @@ def test_a_fake_differs_from_its_real_face_only_where_it_did(face):
         assert apart.any() and not apart[:, :40].any() and not apart[:40].any()
 
 
+def test_the_codec_sees_the_face_as_small_as_it_was(face, monkeypatch):
+    sides, codec = [], augment.block_transform_codec
+
+    def seen(rgb: np.ndarray, quantiser: int, block_px: int) -> np.ndarray:
+        sides.append(rgb.shape[0])
+        return codec(rgb, quantiser, block_px)
+
+    monkeypatch.setattr(augment, "block_transform_codec", seen)
+    for seed in range(20):
+        config = only("rescale", "h264", "noise", rescale_smallest=0.4)
+        (out,) = augment.degrade([face], config, np.random.default_rng(seed))
+        assert out.shape == face.shape
+    assert 48 <= min(sides) < 60 and 100 < max(sides) <= 120
+    sides.clear()
+    augment.degrade([face], only("h264"), np.random.default_rng(0))
+    assert sides == [120]
+
+
 def test_no_faces_and_faces_of_two_sizes(face):
     assert augment.degrade([], ON, np.random.default_rng(0)) == []
     with pytest.raises(InternalError, match="sizes"):

@@ -10,6 +10,7 @@ from mdcsd.augment_config import KINDS, REGIONS, BlendConfig
 from mdcsd.blend import Blend, mean_difference, self_blend
 from mdcsd.blend_preview import find_faces
 from mdcsd.cli import main
+from mdcsd.donors import Donor
 from mdcsd.errors import InternalError, SettingError
 from mdcsd.pictures import encode_png, read_image
 from mdcsd.recipe import load_settings
@@ -96,6 +97,30 @@ def test_kinds_and_regions_come_as_often_as_they_weigh(face):
     assert 0.35 < np.mean([blend.region == "face" for blend in drawn]) < 0.65
 
 
+@pytest.mark.parametrize("region", REGIONS)
+def test_another_persons_face_stays_inside_the_mask(face, region):
+    other = Donor(np.ascontiguousarray(face[0][:, ::-1, ::-1]), face[1])  # mirrored, and blue
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        blend = self_blend(*face, only(None, region), rng, other)
+        check_pair(blend)
+        assert (blend.kind, blend.region) == ("other_person", region)
+        assert mean_difference(blend) > 1 and (blend.mask > 0).mean() <= DEFAULT.largest_mask
+
+
+def test_blends_made_small_are_softer_and_still_stay_inside_the_mask(face):
+    def sharpness(config: BlendConfig) -> float:
+        drawn = blends(face, config, 12)
+        for blend in drawn:
+            check_pair(blend)
+            assert blend.fake.shape == face[0].shape
+        return float(np.mean([cv2.Laplacian(each.real, cv2.CV_64F).var() for each in drawn]))
+
+    assert sharpness(BlendConfig(smallest=0.3)) < 0.7 * sharpness(DEFAULT)
+    rng = np.random.default_rng(0)
+    check_pair(self_blend(*face, BlendConfig(smallest=0.3), rng, Donor(*face)))
+
+
 def test_masks_leave_part_of_a_tight_crop(tight):
     shares = [(blend.mask > 0).mean() for blend in blends(tight, only(region="face"), 40)]
     assert max(shares) <= DEFAULT.largest_mask < 0.7
@@ -156,6 +181,8 @@ def test_other_landmarks_are_our_bug(face):
         (["blnd.mouth=1"], "Did you mean 'blend'"),
         (["blend.share=1.2"], "blend.share 1.2: expected 0 to 1."),
         (["blend.nose=-1"], "blend.nose -1: expected 0 to"),
+        (["blend.other_person=1.1"], "blend.other_person 1.1: expected 0 to 1."),
+        (["blend.smallest=0"], "blend.smallest 0: expected 0.05 to 1."),
         (["blend.largest_mask=0"], "blend.largest_mask 0: expected 0.01 to 1."),
         ([f"blend.{name}=0" for name in KINDS], "all are 0"),
     ],
@@ -196,6 +223,17 @@ def test_the_sheet_obeys_the_settings(picture, tmp_path, capsys):
         words += ["--set", f"blend.{name}={int(name == 'codec')}"]
     assert leaves(words) == 0
     assert "4 codec" in capsys.readouterr().out
+
+
+def test_the_sheet_shows_other_peoples_faces(clip, picture, tmp_path, capsys):
+    words = ["--preview", str(tmp_path / "a.png"), "--count", "6", "--set", "blend.other_person=1"]
+    assert leaves(["blend", str(picture), str(clip), *words]) == 0
+    assert "6 blend(s) of 5 face(s): 6 other_person" in capsys.readouterr().out
+    for given in ([str(picture), *words], [str(clip), "--pairs", str(tmp_path / "p"), *words]):
+        assert leaves(["blend", *given]) == 2
+        said = capsys.readouterr().err
+        assert "blend.other_person" in said and said.count("\n") == 1
+    assert not (tmp_path / "p").exists()
 
 
 def test_a_video_gives_four_frames(clip, tmp_path, capsys):

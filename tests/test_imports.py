@@ -22,7 +22,7 @@ ROOMS = (
     "representation", "crops", "source_scan", "source_lists", "source_layouts",
     "sources", "splits", "datasets", "tfrecord", "records",
     "shard_set", "split_writer", "prepare_dataset",
-    "augment", "donors", "blend", "preprocess", "loader", "training_faces",
+    "augment", "donors", "blend_masks", "blend", "preprocess", "loader", "training_faces",
     "frequency", "backbones", "network", "checkpoint", "embedding",
     "metrics", "bootstrap", "optim", "distributed", "inference", "calibration", "runs",
     "training_setup", "training_loss", "spectrum_fit", "depthwise", "learner", "training",

@@ -149,6 +149,30 @@ def test_a_pair_differs_inside_the_face_and_nowhere_else(with_landmarks):
     assert change.max() > 2 and change[:2].max() < 1 and change[:, :2].max() < 1
 
 
+def test_other_peoples_faces_are_real_ones_of_others(with_landmarks):
+    shards = open_shards(with_landmarks[0])
+    classes = Classes(
+        ("original", "fake"), {n: int(i > 0) for i, n in enumerate(shards.class_names)}
+    )
+    blend = BlendConfig(share=1.0, other_person=1.0)
+    data = TrainingFaces(shards, SPEC, classes, AugmentConfig(), blend, 0)
+    real = np.flatnonzero(data.labels() == 0).tolist()
+    lent = set()
+    for number in real:
+        record = data.record(number)
+        assert np.array_equal(data.landmarks(number), record.landmarks_xy)
+        donor = data._donor(record, np.random.default_rng(number))
+        if donor is None:  # drawn were faces of the same person alone
+            continue
+        lenders = [each for each in real if np.array_equal(data.record(each).image, donor.rgb)]
+        assert lenders and data.record(lenders[0]).identity != record.identity
+        lent.add(number)
+    assert lent
+    own = faces(with_landmarks[0], AugmentConfig(), share=1.0)
+    number, n = min(lent), len(data)
+    assert not torch.equal(data[2 * n + number][0], own[2 * n + number][0])
+
+
 def test_the_same_seed_and_epoch_degrade_alike_on_any_number_of_workers(with_landmarks):
     data = faces(with_landmarks[0], AugmentConfig(enabled=True), share=0.5)
     n = len(data)

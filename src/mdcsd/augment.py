@@ -79,7 +79,7 @@ def _draw_capture(
     rescaled = rng.random() < config.rescale
     small_px = max(round(side * rng.uniform(config.rescale_smallest, 1.0)), 2) if rescaled else side
     if rescaled:
-        yield lambda face: resize(face, small_px, cv2.INTER_AREA)
+        yield lambda face: to_side(face, small_px, cv2.INTER_AREA)
     if rng.random() < config.noise:
         sigma = rng.uniform(0.0, config.noise_sigma)
         field = rng.standard_normal((small_px, small_px, 3), np.float32) * np.float32(sigma)
@@ -90,7 +90,7 @@ def _draw_capture(
         yield lambda face: block_transform_codec(face, quantiser, block_px)
     if rescaled:
         way = cv2.INTER_LINEAR if rng.random() < 0.5 else cv2.INTER_CUBIC
-        yield lambda face: resize(face, side, way)
+        yield lambda face: to_side(face, side, way)
 
 
 def _draw_colour(config: AugmentConfig, rng: np.random.Generator) -> _Step:
@@ -176,13 +176,13 @@ def down_up(rgb: RgbArray, share: float, enlarging: int) -> RgbArray:
     return np.asarray(cv2.resize(small, (width, height), interpolation=enlarging), np.uint8)
 
 
-def resize(rgb: RgbArray, side_px: int, interpolation: int) -> RgbArray:
+def to_side(rgb: RgbArray, side_px: int, interpolation: int) -> RgbArray:
     """Resize a square picture by an OpenCV interpolation."""
     return np.asarray(cv2.resize(rgb, (side_px, side_px), interpolation=interpolation), np.uint8)
 
 
 def warp_box(rgb: RgbArray, matrix: FloatImage, box: Box) -> RgbArray:
-    """Resample a picture by a 2x3 matrix, of which only a box (left, top, width, height) is wanted."""
+    """Resample that box of a picture moved by a 2x3 matrix: (left, top, width, height)."""
     left, top, width, height = box
     into_box = matrix - np.array([[0, 0, left], [0, 0, top]], np.float32)
     warped = cv2.warpAffine(

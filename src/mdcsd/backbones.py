@@ -15,7 +15,7 @@ import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.layers import Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.pool2d_same import create_pool2d
 from timm.models import adapt_input_conv
 from torch import nn

@@ -16,6 +16,7 @@ from mdcsd import storage
 from mdcsd.augment_config import BlendConfig
 from mdcsd.blend import Blend, mean_difference, self_blend
 from mdcsd.detector import iter_sampled_frames
+from mdcsd.donors import Donor
 from mdcsd.errors import InputError
 from mdcsd.face_crops import crop_faces
 from mdcsd.faces import FaceFinder
@@ -44,15 +45,37 @@ def write_preview(
 
     Faces are taken in the order of the inputs, four frames of a video, and used in turn.
 
+    With `other_person` faces lend to each other whichever they are, of one file too.
+
     Raises: InputError if OUTPUT is no .png or one of the inputs, or if there is no face in
-        them; MediaError if one cannot be decoded. Nothing is written then.
+        them, or only one where others are asked for; MediaError if one cannot be decoded.
+        Nothing is written then.
     """
     _check_output(inputs, output)
     faces = find_faces(inputs, count)
     rng = np.random.default_rng(seed)
-    blends = tuple(self_blend(*faces[i % len(faces)], config, rng) for i in range(count))
+    if config.other_person and len(faces) < 2:
+        raise InputError(
+            "blend.other_person: one face was found, and nobody to lend another. Give more files."
+        )
+    blends = []
+    for i in range(count):
+        donor = _draw_donor(faces, i, config.other_person, rng)
+        blends.append(self_blend(*faces[i % len(faces)], config, rng, donor))
     storage.write_bytes(output, encode_png(draw_sheet(blends)))
-    return Preview(len(faces), blends)
+    return Preview(len(faces), tuple(blends))
+
+
+def _draw_donor(
+    faces: Sequence[tuple[RgbArray, FloatImage]],
+    number: int,
+    share: float,
+    rng: np.random.Generator,
+) -> Donor | None:
+    """One of the other faces for a share of the blends."""
+    if not share or rng.random() >= share:
+        return None
+    return Donor(*faces[(number + int(rng.integers(1, len(faces)))) % len(faces)])
 
 
 def write_pairs(inputs: Sequence[Path], folder: Path, config: BlendConfig, seed: int) -> int:
@@ -63,10 +86,14 @@ def write_pairs(inputs: Sequence[Path], folder: Path, config: BlendConfig, seed:
 
     Returns: the number of pairs.
 
-    Raises: InputError if FOLDER holds something, two inputs have one name, or no face is
-        found; MediaError if an input
-        cannot be decoded.
+    Raises: InputError if FOLDER holds something, two inputs have one name, no face is found,
+        or other people's faces are asked for; MediaError if an input cannot be decoded.
     """
+    if config.other_person:
+        raise InputError(
+            "--pairs makes each blend of one face alone. Give --set blend.other_person=0, or no "
+            "--pairs."
+        )
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"--pairs {folder}: not empty. Give a new folder.")
     stems = Counter(path.stem for path in inputs)

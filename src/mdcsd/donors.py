@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mdcsd.augment import Box, down_up, resize, warp_box
+from mdcsd.augment import Box, down_up, to_side, warp_box
 from mdcsd.nouns import FloatImage, IntArray, RgbArray
 
 _CANDIDATES = 400
@@ -23,7 +23,7 @@ _CANDIDATES = 400
 
 @dataclass(frozen=True)
 class Donor:
-    """A real face of somebody else: uint8 (S, S, 3) RGB, landmarks float32 (468, 2) in its pixels."""
+    """A real face of somebody else: uint8 (S, S, 3) RGB, landmarks float32 (468, 2) in pixels."""
 
     rgb: RgbArray
     landmarks_xy_px: FloatImage
@@ -32,7 +32,7 @@ class Donor:
         """Shrink or enlarge it to another side."""
         share = np.float32(side_px / self.rgb.shape[0])
         way = cv2.INTER_AREA if share < 1 else cv2.INTER_LINEAR
-        return Donor(resize(self.rgb, side_px, way), self.landmarks_xy_px * share)
+        return Donor(to_side(self.rgb, side_px, way), self.landmarks_xy_px * share)
 
 
 def lay_over(
