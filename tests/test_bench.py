@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mdcsd.augment_config import KINDS
+from mdcsd.augment_config import KINDS, OTHER_PERSON
 from mdcsd.bench import (
     as_rows,
     bench_blend,
@@ -12,7 +12,6 @@ from mdcsd.bench import (
     bench_start,
 )
 from mdcsd.bench_network import bench_detect, bench_loader
-from mdcsd.blend import OTHER_PERSON
 from mdcsd.errors import DataError
 from mdcsd.recipe import load_settings
 

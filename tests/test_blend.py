@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mdcsd.augment_config import KINDS, REGIONS, BlendConfig
-from mdcsd.blend import Blend, mean_difference, self_blend
+from mdcsd.blend import Blend, blend_face, mean_difference
 from mdcsd.blend_preview import find_faces
 from mdcsd.cli import main
 from mdcsd.donors import Donor
@@ -34,7 +34,8 @@ def picture(portrait, tmp_path_factory):
 @pytest.fixture(scope="module")
 def face(picture) -> tuple[np.ndarray, np.ndarray]:
     """A crop of scale 1.3, 256 px, and its landmarks."""
-    return find_faces([picture], 1)[0]
+    (found,) = find_faces([picture], 1)
+    return found.rgb, found.landmarks_xy_px
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def tight(face) -> tuple[np.ndarray, np.ndarray]:
 
 def blends(face, config: BlendConfig, count: int, seed: int = 0) -> list[Blend]:
     rng = np.random.default_rng(seed)
-    return [self_blend(*face, config, rng) for _ in range(count)]
+    return [blend_face(*face, config, rng) for _ in range(count)]
 
 
 def check_pair(blend: Blend) -> None:
@@ -102,7 +103,7 @@ def test_another_persons_face_stays_inside_the_mask(face, region):
     other = Donor(np.ascontiguousarray(face[0][:, ::-1, ::-1]), face[1])  # mirrored, and blue
     rng = np.random.default_rng(0)
     for _ in range(3):
-        blend = self_blend(*face, only(None, region), rng, other)
+        blend = blend_face(*face, only(None, region), rng, other)
         check_pair(blend)
         assert (blend.kind, blend.region) == ("other_person", region)
         assert mean_difference(blend) > 1 and (blend.mask > 0).mean() <= DEFAULT.largest_mask
@@ -118,12 +119,14 @@ def test_blends_made_small_are_softer_and_still_stay_inside_the_mask(face):
 
     assert sharpness(BlendConfig(smallest=0.3)) < 0.7 * sharpness(DEFAULT)
     rng = np.random.default_rng(0)
-    check_pair(self_blend(*face, BlendConfig(smallest=0.3), rng, Donor(*face)))
+    check_pair(blend_face(*face, BlendConfig(smallest=0.3), rng, Donor(*face)))
 
 
 def test_masks_leave_part_of_a_tight_crop(tight):
     shares = [(blend.mask > 0).mean() for blend in blends(tight, only(region="face"), 40)]
     assert max(shares) <= DEFAULT.largest_mask < 0.7
+    made_small = [(blend.mask > 0).mean() for blend in blends(tight, BlendConfig(smallest=0.2), 60)]
+    assert max(made_small) <= DEFAULT.largest_mask
     small = BlendConfig(largest_mask=0.2)
     assert max((blend.mask > 0).mean() for blend in blends(tight, small, 20)) <= 0.2
 
@@ -171,7 +174,7 @@ def test_every_side_of_a_crop_goes(face, side):
 
 def test_other_landmarks_are_our_bug(face):
     with pytest.raises(InternalError, match="468"):
-        self_blend(face[0], face[1][:68], DEFAULT, np.random.default_rng(0))
+        blend_face(face[0], face[1][:68], DEFAULT, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +232,10 @@ def test_the_sheet_shows_other_peoples_faces(clip, picture, tmp_path, capsys):
     words = ["--preview", str(tmp_path / "a.png"), "--count", "6", "--set", "blend.other_person=1"]
     assert leaves(["blend", str(picture), str(clip), *words]) == 0
     assert "6 blend(s) of 5 face(s): 6 other_person" in capsys.readouterr().out
-    for given in ([str(picture), *words], [str(clip), "--pairs", str(tmp_path / "p"), *words]):
+    one = ["blend", str(picture), str(clip), *words[:2], "--count", "1", *words[4:]]
+    assert leaves(one) == 0
+    assert "1 blend(s)" in capsys.readouterr().out
+    for given in ([str(clip), *words], [str(clip), "--pairs", str(tmp_path / "p"), *words]):
         assert leaves(["blend", *given]) == 2
         said = capsys.readouterr().err
         assert "blend.other_person" in said and said.count("\n") == 1

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from mdcsd.augment import warp_box
+from mdcsd.augment_config import BlendConfig
+from mdcsd.blend import blend_face
 from mdcsd.blend_preview import find_faces
 from mdcsd.donors import Donor, Donors, lay_over
+from mdcsd.errors import InternalError
 from mdcsd.pictures import encode_png
 
 RNG = np.random.default_rng
@@ -18,7 +21,8 @@ RNG = np.random.default_rng
 def face(portrait, tmp_path_factory) -> tuple[np.ndarray, np.ndarray]:
     path = tmp_path_factory.mktemp("donors") / "portrait.png"
     path.write_bytes(encode_png(portrait))
-    return find_faces([path], 1)[0]
+    (found,) = find_faces([path], 1)
+    return found.rgb, found.landmarks_xy_px
 
 
 def shapes(*wide: float) -> list[np.ndarray]:
@@ -51,7 +55,7 @@ def test_a_moved_copy_of_a_face_is_laid_back_where_it_was(face):
     cv2.fillConvexPoly(mask, cv2.convexHull(points.astype(np.int32)), 1.0)
     apart, strayed = [], []
     for seed in range(8):
-        laid = lay_over(moved, points, (0, 0, 256, 256), rgb, mask, RNG(seed))
+        laid, _ = lay_over(moved, points, (0, 0, 256, 256), rgb, mask, RNG(seed))
         assert laid.dtype == np.uint8 and laid.shape == rgb.shape
         apart.append(np.abs(laid.astype(int) - rgb)[mask > 0].mean())
         strayed.append(np.abs(np.roll(laid, 6, axis=1).astype(int) - rgb)[mask > 0].mean())
@@ -63,7 +67,7 @@ def test_colours_come_near_those_of_the_face_below(face):
     red = np.clip(rgb + np.array([60, -20, -20]), 0, 255).astype(np.uint8)
     mask = np.ones((256, 256), np.float32)
     for seed in range(8):
-        laid = lay_over(Donor(red, points), points, (0, 0, 256, 256), rgb, mask, RNG(seed))
+        laid, _ = lay_over(Donor(red, points), points, (0, 0, 256, 256), rgb, mask, RNG(seed))
         off = np.abs(laid.reshape(-1, 3).mean(axis=0) - rgb.reshape(-1, 3).mean(axis=0)).max()
         assert (
             off
@@ -75,3 +79,23 @@ def test_a_donor_of_another_size_is_the_same_face(face):
     donor = Donor(*face).resized(128)
     assert donor.rgb.shape == (128, 128, 3)
     np.testing.assert_allclose(donor.landmarks_xy_px * 2, face[1], rtol=1e-5)
+
+
+def test_where_a_donors_crop_ends_nothing_is_laid(face):
+    rgb, points = face
+    tight = Donor(np.ascontiguousarray(rgb[64:192, 64:192]), points - 64).resized(256)
+    whole = (0, 0, 256, 256)
+    _, covered = lay_over(tight, points, whole, rgb, np.ones((256, 256), np.float32), RNG(0))
+    assert covered.dtype == np.float32 and 0 <= covered.min() and covered.max() <= 1
+    assert covered[128, 128] == 1 and not covered[:60].any() and not covered[:, 200:].any()
+    blend = blend_face(
+        rgb, points, BlendConfig(lower_face=0, mouth=0, eyes=0, nose=0), RNG(0), tight
+    )
+    changed = np.flatnonzero((blend.mask > 0).any(axis=1))
+    assert changed.min() > 50 and changed.max() < 206  # crop and a slight enlargement
+    assert np.array_equal(blend.real[blend.mask == 0], blend.fake[blend.mask == 0])
+
+
+def test_a_donor_without_468_landmarks_is_our_bug(face):
+    with pytest.raises(InternalError, match="Donor"):
+        Donor(face[0], face[1][:68])

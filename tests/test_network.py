@@ -13,7 +13,7 @@ import torch
 from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
-from mdcsd.backbones import _CUTS, StagedBackbone, fold_for_judging
+from mdcsd.backbones import _CUTS, StagedBackbone, fold_batch_norms, fold_padding
 from mdcsd.config import NetworkConfig
 from mdcsd.errors import CheckpointError, InputError
 from mdcsd.network import CrossStitch, Standardise, build_network, load_imagenet, to_score
@@ -232,7 +232,7 @@ def test_a_mirrored_judge_answers_alike_to_a_face_and_its_mirror_image(name):
 
 
 @pytest.mark.parametrize("backbone", ["efficientnet_lite0", "efficientnet_lite2", "xception"])
-def test_folding_for_judging_changes_no_answer(backbone):
+def test_folded_batch_norms_change_no_answer(backbone):
     spec = PreprocessSpec(64, 3, "raw", 1.3)
     network = build_network(NetworkConfig(backbone=backbone, frequency="residual"), spec, 2)
     image = torch.rand(4, 3, 64, 64) * 255
@@ -241,21 +241,36 @@ def test_folding_for_judging_changes_no_answer(backbone):
             network.train()(image)  # statistics that are not those of a new network
         before = network.eval()(image)
         n_before = sum(isinstance(each, nn.BatchNorm2d) for each in network.modules())
-        folded = fold_for_judging(network)
+        folded = fold_batch_norms(network)
         torch.testing.assert_close(folded(image), before, rtol=1e-4, atol=1e-4)
     assert sum(isinstance(each, nn.BatchNorm2d) for each in folded.modules()) < n_before
 
 
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("side", [64, 65, 98])  # 98 becomes 49 on the way
 @pytest.mark.parametrize(("kernel", "groups"), [(3, 1), (3, 6), (5, 6)])
-def test_padding_in_the_kernel_changes_no_answer(kernel, groups, side):
+def test_padding_in_the_kernel_changes_no_answer(kernel, groups, side, memory):
     layers = [
         Conv2dSame(6 if i else 3, 6, kernel, stride=2, groups=groups if i else 1) for i in range(2)
     ]
-    network = nn.Sequential(*layers).eval()
-    image = torch.randn(2, 3, side, side)
+    network = nn.Sequential(*layers).eval().requires_grad_(False).to(memory_format=memory)
+    image = torch.randn(2, 3, side, side).to(memory_format=memory).requires_grad_()
+    before = network(image)
+    (slope,) = torch.autograd.grad(before.square().sum(), image)
+    folded = fold_padding(fold_padding(network).to(memory_format=memory))  # twice is once
+    assert not any(isinstance(each, Conv2dSame) for each in folded.modules())
+    after = folded(image)
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
+    (same,) = torch.autograd.grad(after.square().sum(), image)  # what heat-maps are made of
+    torch.testing.assert_close(same, slope, rtol=1e-4, atol=1e-4)
+
+
+def test_padding_goes_into_every_strided_kernel_of_the_embedded_backbone():
+    network = StagedBackbone("efficientnet_lite0", 3).eval()
+    image = torch.rand(2, 3, 96, 96)
+    strided = sum(isinstance(each, Conv2dSame) for each in network.modules())
+    assert strided == 5
     with torch.no_grad():
         before = network(image)
-        folded = fold_for_judging(network)
-        assert not any(isinstance(each, Conv2dSame) for each in folded)
-        torch.testing.assert_close(folded(image), before, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(fold_padding(network)(image), before, rtol=1e-4, atol=1e-5)
+    assert not any(isinstance(each, Conv2dSame) for each in network.modules())

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from conftest import save_noise
+from mdcsd import training_faces
 from mdcsd.augment_config import AugmentConfig, BlendConfig
+from mdcsd.blend import blend_face
 from mdcsd.config import PrepareDatasetConfig, TrainConfig
 from mdcsd.errors import DataError, SettingError
 from mdcsd.loader import Classes, cut_training_batches, epoch_order, iter_batches
@@ -149,28 +151,67 @@ def test_a_pair_differs_inside_the_face_and_nowhere_else(with_landmarks):
     assert change.max() > 2 and change[:2].max() < 1 and change[:, :2].max() < 1
 
 
-def test_other_peoples_faces_are_real_ones_of_others(with_landmarks):
-    shards = open_shards(with_landmarks[0])
+def with_donors(path, share=1.0):
+    shards = open_shards(path)
     classes = Classes(
         ("original", "fake"), {n: int(i > 0) for i, n in enumerate(shards.class_names)}
     )
-    blend = BlendConfig(share=1.0, other_person=1.0)
-    data = TrainingFaces(shards, SPEC, classes, AugmentConfig(), blend, 0)
+    blend = BlendConfig(share=share, other_person=1.0)
+    return TrainingFaces(shards, SPEC, classes, AugmentConfig(enabled=True), blend, 0)
+
+
+def test_a_blend_is_made_with_a_real_face_of_another_person(with_landmarks, monkeypatch):
+    data = with_donors(with_landmarks[0])
     real = np.flatnonzero(data.labels() == 0).tolist()
-    lent = set()
+    donors, reads, read = [], [], data.record
+
+    def seen(rgb, points, config, rng, donor):
+        donors.append(donor)
+        return blend_face(rgb, points, config, rng, donor)
+
+    monkeypatch.setattr(training_faces, "blend_face", seen)
+    monkeypatch.setattr(data, "record", lambda number: reads.append(number) or read(number))
     for number in real:
-        record = data.record(number)
-        assert np.array_equal(data.landmarks(number), record.landmarks_xy)
-        donor = data._donor(record, np.random.default_rng(number))
-        if donor is None:  # drawn were faces of the same person alone
-            continue
-        lenders = [each for each in real if np.array_equal(data.record(each).image, donor.rgb)]
-        assert lenders and data.record(lenders[0]).identity != record.identity
-        lent.add(number)
-    assert lent
-    own = faces(with_landmarks[0], AugmentConfig(), share=1.0)
-    number, n = min(lent), len(data)
-    assert not torch.equal(data[2 * n + number][0], own[2 * n + number][0])
+        people = set()
+        for epoch in range(3):
+            data.epoch = epoch
+            reads.clear()
+            pair = data[len(data) + number], data[2 * len(data) + number]
+            assert pair[0][2] == pair[1][2] and reads.count(number) == 1  # read once for both
+            donor = donors.pop()
+            assert not donors  # one blend for both sides
+            lent = [each for each in real if np.array_equal(read(each).image, donor.rgb)]
+            people |= {read(each).person for each in lent}
+            assert lent and np.array_equal(
+                donor.landmarks_xy_px, read(lent[0]).landmarks_xy * donor.rgb.shape[0]
+            )
+        assert people and read(number).person not in people
+
+
+def test_manipulated_faces_lend_nothing(with_landmarks, monkeypatch):
+    monkeypatch.setattr(TrainingFaces, "labels", lambda self: np.ones(len(self), np.int64))
+    with pytest.raises(DataError, match="0 crop"):
+        with_donors(with_landmarks[0])
+
+
+def test_who_lends_does_not_hang_on_the_loaders_processes(with_landmarks):
+    data = with_donors(with_landmarks[0])
+    order = [2 * len(data) + int(i) for i in np.flatnonzero(data.labels() == 0)]
+    one, two = (
+        torch.cat([b.image for b in iter_batches(data, [[[i]] for i in order], 0, workers)])
+        for workers in (0, 2)
+    )
+    assert torch.equal(one, two)
+
+
+def test_without_landmarks_or_people_nobody_lends(train_set, with_landmarks, monkeypatch):
+    with pytest.raises(DataError, match=r"blend\.other_person .* --landmarks"):
+        with_donors(train_set)
+    with_donors(train_set, share=0.0)  # nothing reads it then
+    people = TrainingFaces.people
+    monkeypatch.setattr(TrainingFaces, "people", lambda self: [("", k) for _, k in people(self)])
+    with pytest.raises(DataError, match="two known people"):
+        with_donors(with_landmarks[0])
 
 
 def test_the_same_seed_and_epoch_degrade_alike_on_any_number_of_workers(with_landmarks):

@@ -119,9 +119,15 @@ class BlendConfig:
     largest_mask: float = 0.68
     """Largest share of the crop that may be changed, above 0, to 1."""
     other_person: float = 0.0
-    """Share of blends that put another person's face on, in place of a copy of the same, 0 to 1."""
+    """Share of blends made with another person's face in place of a copy, 0 to 1.
+
+    Another person is another source id: of faces without one self-blends are made.
+    """
     smallest: float = 1.0
-    """Smallest side at which a blend is made, as a share of the crop's; then it is enlarged."""
+    """Smallest side at which a blend is made, as a share of the crop's; then it is enlarged.
+
+    Never under 24 px. `augment.rescale` is drawn apart from it, and may shrink the blend again.
+    """
 
     def __post_init__(self) -> None:
         """Refuse shares out of range, and weights that leave nothing to draw."""
@@ -139,6 +145,7 @@ class BlendConfig:
             )
 
 
+OTHER_PERSON = "other_person"  # the kind of blends with a donor, which weighs by its share
 KINDS = ("self_blend", "frequency", "down_up", "codec", "low_rank", "smooth")
 REGIONS = ("face", "lower_face", "mouth", "eyes", "nose")
 _MOST = {

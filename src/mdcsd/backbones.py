@@ -120,8 +120,8 @@ class StagedBackbone(nn.Module):
                 _load_part(module, part, weights, path)
 
 
-def fold_for_judging(network: Module) -> Module:
-    """Fold batch normalisation and padding into the convolutions: the same answers in less time.
+def fold_batch_norms(network: Module) -> Module:
+    """Fold batch normalisation into the convolution before it: the same answers in less time.
 
     For judging alone, in evaluation mode; the network is changed and returned. Layers that
     stand behind each other in a module are taken to run behind each other, as in all
@@ -133,8 +133,18 @@ def fold_for_judging(network: Module) -> Module:
             if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(module, name, fuse_conv_bn_eval(layer, norm))
                 setattr(module, next_name, getattr(norm, "act", nn.Identity()))  # timm's has one
+    return network
+
+
+def fold_padding(network: Module) -> Module:
+    """Put the padding of strided convolutions into their kernels: the same answers in less time.
+
+    For judging alone, behind `fold_batch_norms`, and on a CPU, where copying a picture costs
+    more than a larger kernel; the network is changed and returned.
+    """
+    for module in list(network.modules()):
         for name, layer in list(module.named_children()):
-            if isinstance(layer, Conv2dSame) and _PaddedKernel.takes(layer):
+            if isinstance(layer, Conv2dSame) and _PaddedKernel.fits(layer):
                 setattr(module, name, _PaddedKernel(layer))
     return network
 
@@ -143,23 +153,25 @@ class _PaddedKernel(nn.Module):
     """A convolution of stride two with TensorFlow's "same" padding, which copies no picture.
 
     Of an even side that padding puts one more row and column below and right than above and
-    left, which oneDNN cannot, so that timm copies the picture into a larger one. A row and a
-    column of zeros before the kernel ask for the same of it on all sides.
+    left. Torch's convolution pads both sides alike, so that timm copies the picture into a
+    larger one; with a row and a column of zeros before the kernel, equal padding does the same.
     """
 
     def __init__(self, layer: Conv2dSame) -> None:
         super().__init__()
-        self.layer = layer  # for odd sides
-        self.register_buffer("kernel", functional.pad(layer.weight.detach(), (1, 0, 1, 0)))
+        self.odd_sides = (layer,)  # a tuple, which hides it from modules(): folded once
+        kernel = functional.pad(layer.weight.detach(), (1, 0, 1, 0))
+        self.register_buffer("kernel", kernel, persistent=False)
 
     @staticmethod
-    def takes(layer: Conv2dSame) -> bool:
-        """Whether it is one that this replaces."""
+    def fits(layer: Conv2dSame) -> bool:
+        """Whether it is one that this can replace: 3 or 5 px wide, of stride two."""
         odd = layer.kernel_size in {(3, 3), (5, 5)}
         return odd and layer.stride == (2, 2) and layer.dilation == (1, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        layer = self.layer
+        """(B, C, H, W) -> (B, C', H / 2, W / 2), rounded up."""
+        (layer,) = self.odd_sides
         if x.shape[-1] % 2 or x.shape[-2] % 2:
             answer: torch.Tensor = layer(x)
             return answer

@@ -22,8 +22,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mdcsd.augment import degrade
-from mdcsd.augment_config import KINDS, AugmentConfig, BlendConfig
-from mdcsd.blend import OTHER_PERSON, self_blend
+from mdcsd.augment_config import KINDS, OTHER_PERSON, AugmentConfig, BlendConfig
+from mdcsd.blend import blend_face
 from mdcsd.blend_preview import find_faces
 from mdcsd.config import FrameSelection, ProcessFramesConfig
 from mdcsd.donors import Donor
@@ -150,20 +150,21 @@ def bench_blend(picture: Path, count: int = 300) -> dict[str, float]:
     The first face of a picture or video, at 256 px for blends and 224 px for degradations; the
     default mixture of kinds, each kind alone, and a face laid over itself. Processor time.
     """
-    rgb, landmarks = find_faces([picture], 1)[0]
+    (face,) = find_faces([picture], 1)
+    rgb, landmarks = face.rgb, face.landmarks_xy_px
     alone: dict[str, dict[str, Any]] = {
         kind: {name: float(name == kind) for name in KINDS} for kind in KINDS
     }
     mixtures = {"all kinds": BlendConfig()}
     mixtures |= {kind: BlendConfig(**weights) for kind, weights in alone.items()}
     figures = {
-        f"{name}: blends/s": 1 / _cpu_seconds(partial(self_blend, rgb, landmarks, config), count)
+        f"{name}: blends/s": 1 / _cpu_seconds(partial(blend_face, rgb, landmarks, config), count)
         for name, config in mixtures.items()
     }
-    laying = partial(self_blend, rgb, landmarks, BlendConfig(), donor=Donor(rgb, landmarks))
+    laying = partial(blend_face, rgb, landmarks, BlendConfig(), donor=Donor(rgb, landmarks))
     figures[f"{OTHER_PERSON}: blends/s"] = 1 / _cpu_seconds(laying, count)
-    face = cv2.resize(rgb, (224, 224)).astype(np.uint8)
-    degrading = partial(degrade, [face, face], AugmentConfig(enabled=True))
+    small = cv2.resize(rgb, (224, 224)).astype(np.uint8)
+    degrading = partial(degrade, [small, small], AugmentConfig(enabled=True))
     return figures | {"degrade: ms a face": 1e3 * _cpu_seconds(degrading, count) / 2}
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 from mdcsd.augment_config import AugmentConfig
-from mdcsd.backbones import fold_for_judging
+from mdcsd.backbones import fold_batch_norms
 from mdcsd.bench import HD_WH, make_hd, median_of
 from mdcsd.config import FrameSelection, NetworkConfig
 from mdcsd.detector import Detector, iter_sampled_frames
+from mdcsd.inference import ready_network
 from mdcsd.judging_config import DetectConfig
 from mdcsd.loader import cut_batches, iter_batches
 from mdcsd.network import Network, build_network
@@ -94,10 +95,11 @@ def bench_detect(
         decode_all_s = median_of(lambda: _drain(iter_frames(clip, FrameSelection())), n_runs)
     checkpoint = detector.checkpoint
     sizes = n_runs, n_faces, detector.batch_size
-    face_ms = _face_ms(fold_for_judging(checkpoint.build()), checkpoint.preprocess, *sizes)
+    network = ready_network(checkpoint, torch.device("cpu"))
+    face_ms = _face_ms(network, checkpoint.preprocess, *sizes)
     large = NetworkConfig(name="mdcsd", backbone="xception", frequency="residual")
     spec = replace(checkpoint.preprocess, image_size_px=224)
-    xceptions_ms = _face_ms(fold_for_judging(build_network(large, spec, 2).eval()), spec, *sizes)
+    xceptions_ms = _face_ms(fold_batch_norms(build_network(large, spec, 2).eval()), spec, *sizes)
     return DetectFigures(
         clip=f"{video.name} scaled to {HD_WH[0]}x{HD_WH[1]}, H.264, {seconds:g} s",
         n_frames=n_all,

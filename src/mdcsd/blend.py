@@ -35,7 +35,7 @@ from mdcsd.augment import (
     to_side,
     warp_box,
 )
-from mdcsd.augment_config import BlendConfig
+from mdcsd.augment_config import OTHER_PERSON, BlendConfig
 from mdcsd.blend_masks import draw_mask
 from mdcsd.donors import Donor, lay_over
 from mdcsd.nouns import FloatArray, FloatImage, RgbArray, require
@@ -44,7 +44,7 @@ _RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 _LEAST_DIFFERENCE = 1.0  # of 255, mean over the mask
 _DRAWS = 6
 _PATCH_PX = 4
-OTHER_PERSON = "other_person"  # the kind of blends with a donor
+_SPREAD = 0.9  # a mask drawn small is spread by enlarging it
 _LEAST_PX = 24  # a face smaller than that has no features to blend
 
 
@@ -53,7 +53,7 @@ class Blend:
     """A pair: `real` and the `fake` made of it, both uint8 (S, S, 3) RGB, resampled alike.
 
     `mask` float32 (S, S), 0..1: how much of each pixel was replaced; where it is 0 the two
-    are equal. `kind` and `region` are those of `augment_config.KINDS` and `REGIONS`.
+    are equal. `kind` is one of `augment_config.KINDS`, or `OTHER_PERSON`; `region` of `REGIONS`.
     """
 
     real: RgbArray
@@ -70,7 +70,7 @@ class Blend:
         )
 
 
-def self_blend(
+def blend_face(
     rgb: RgbArray,
     landmarks_xy_px: FloatImage,
     config: BlendConfig,
@@ -85,18 +85,21 @@ def self_blend(
             outside.
         config: Weights of kinds and regions.
         rng: The only source of chance.
-        donor: Another real face, which is put on this one in place of a copy of itself.
+        donor: Another person's face, which takes the place of a copy of this one.
 
     Returns: the pair; after six draws that changed hardly anything, the one that changed most.
     """
     require(landmarks_xy_px.shape == (468, 2), f"landmarks {landmarks_xy_px.shape}: not (468, 2)")
-    if config.smallest == 1.0:
-        return _draw_visible(rgb, landmarks_xy_px, config, rng, donor)
     side = rgb.shape[0]
+    if config.smallest == 1.0:
+        donor = donor.resized(side) if donor else None
+        return _draw_visible(rgb, landmarks_xy_px, config, rng, donor)
     small_px = max(round(side * rng.uniform(config.smallest, 1.0)), _LEAST_PX)
     small = to_side(rgb, small_px, cv2.INTER_AREA)
     points = landmarks_xy_px * np.float32(small_px / side)
-    blend = _draw_visible(small, points, config, rng, donor)
+    bounded = replace(config, largest_mask=_SPREAD * config.largest_mask)
+    donor = donor.resized(small_px) if donor else None
+    blend = _draw_visible(small, points, bounded, rng, donor)
     real, fake = (to_side(face, side, cv2.INTER_LINEAR) for face in (blend.real, blend.fake))
     mask = np.asarray(cv2.resize(blend.mask, (side, side)), np.float32)
     return replace(blend, real=real, fake=fake, mask=mask)
@@ -145,8 +148,8 @@ def _draw_blend(
     left, top, width, height = box = _box_around(mask)
     inside = (slice(top, top + height), slice(left, left + width))
     if donor:
-        scaled = donor.resized(side)
-        source = lay_over(scaled, moved_points, box, real[inside], mask[inside], rng)
+        source, covered = lay_over(donor, moved_points, box, real[inside], mask[inside], rng)
+        mask[inside] *= covered
     elif kind in _RECONSTRUCTIONS:
         source = _RECONSTRUCTIONS[kind](real[inside], rng)
     else:

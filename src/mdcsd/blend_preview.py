@@ -14,9 +14,9 @@ import numpy as np
 
 from mdcsd import storage
 from mdcsd.augment_config import BlendConfig
-from mdcsd.blend import Blend, mean_difference, self_blend
+from mdcsd.blend import Blend, blend_face, mean_difference
 from mdcsd.detector import iter_sampled_frames
-from mdcsd.donors import Donor
+from mdcsd.donors import Donor, Donors
 from mdcsd.errors import InputError
 from mdcsd.face_crops import crop_faces
 from mdcsd.faces import FaceFinder
@@ -28,6 +28,15 @@ _CROP_PX, _CROP_SCALE = 256, 1.3
 _FRAMES = 4  # of a video
 _COLUMNS, _GAP_PX, _TITLE_PX, _AMPLIFIED = 6, 6, 20, 6
 _INK, _PAPER = (34, 34, 34), 255
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """A face of a file: uint8 (256, 256, 3) RGB, landmarks float32 (468, 2) in its pixels."""
+
+    path: Path
+    rgb: RgbArray
+    landmarks_xy_px: FloatImage
 
 
 @dataclass(frozen=True)
@@ -45,37 +54,41 @@ def write_preview(
 
     Faces are taken in the order of the inputs, four frames of a video, and used in turn.
 
-    With `other_person` faces lend to each other whichever they are, of one file too.
+    With `other_person` faces of other files are laid on, chosen by shape as in training.
 
     Raises: InputError if OUTPUT is no .png or one of the inputs, or if there is no face in
-        them, or only one where others are asked for; MediaError if one cannot be decoded.
-        Nothing is written then.
+        them, or in one file alone where other people are asked for; MediaError if one cannot
+        be decoded. Nothing is written then.
     """
     _check_output(inputs, output)
-    faces = find_faces(inputs, count)
+    faces = find_faces(inputs, count, 2 if config.other_person else 1)
     rng = np.random.default_rng(seed)
-    if config.other_person and len(faces) < 2:
-        raise InputError(
-            "blend.other_person: one face was found, and nobody to lend another. Give more files."
-        )
+    lending = _Lending(faces, config.other_person) if config.other_person else None
     blends = []
     for i in range(count):
-        donor = _draw_donor(faces, i, config.other_person, rng)
-        blends.append(self_blend(*faces[i % len(faces)], config, rng, donor))
+        face = faces[i % len(faces)]
+        donor = lending.draw(face, rng) if lending else None
+        blends.append(blend_face(face.rgb, face.landmarks_xy_px, config, rng, donor))
     storage.write_bytes(output, encode_png(draw_sheet(blends)))
     return Preview(len(faces), tuple(blends))
 
 
-def _draw_donor(
-    faces: Sequence[tuple[RgbArray, FloatImage]],
-    number: int,
-    share: float,
-    rng: np.random.Generator,
-) -> Donor | None:
-    """One of the other faces for a share of the blends."""
-    if not share or rng.random() >= share:
-        return None
-    return Donor(*faces[(number + int(rng.integers(1, len(faces)))) % len(faces)])
+class _Lending:
+    """Lends faces of other files for a share of the blends, as training does those of others."""
+
+    def __init__(self, faces: Sequence[FoundFace], share: float) -> None:
+        self._faces, self._share = faces, share
+        landmarks = [face.landmarks_xy_px for face in faces]
+        self._donors = Donors(np.arange(len(faces)), landmarks, [str(face.path) for face in faces])
+
+    def draw(self, face: FoundFace, rng: np.random.Generator) -> Donor | None:
+        """Draw a donor for a face, or none."""
+        if rng.random() >= self._share:
+            return None
+        number = self._donors.choose(face.landmarks_xy_px, str(face.path), rng)
+        if number is None:
+            return None
+        return Donor(self._faces[number].rgb, self._faces[number].landmarks_xy_px)
 
 
 def write_pairs(inputs: Sequence[Path], folder: Path, config: BlendConfig, seed: int) -> int:
@@ -105,7 +118,7 @@ def write_pairs(inputs: Sequence[Path], folder: Path, config: BlendConfig, seed:
     rng, finder, n_pairs = np.random.default_rng(seed), FaceFinder(), 0
     for path in inputs:
         for number, face in enumerate(_faces_of(path, finder)):
-            blend = self_blend(*face, config, rng)
+            blend = blend_face(face.rgb, face.landmarks_xy_px, config, rng)
             for name, rgb in (("original", blend.real), ("self_blend", blend.fake)):
                 output = folder / "test" / name / f"{path.stem}_{number:04d}.png"
                 storage.make_folder(output.parent)
@@ -148,29 +161,37 @@ def _check_output(inputs: Sequence[Path], output: Path) -> None:
         raise InputError(f"--preview {output}: it is one of the inputs. Give another name.")
 
 
-def find_faces(inputs: Sequence[Path], count: int) -> list[tuple[RgbArray, FloatImage]]:
+def find_faces(inputs: Sequence[Path], count: int, n_files: int = 1) -> list[FoundFace]:
     """Find up to `count` faces in pictures and videos, four frames of each video.
 
-    Returns: (uint8 (256, 256, 3) RGB, float32 (468, 2) landmarks in its pixels) a face.
+    Args:
+        n_files: how many files they shall be of at least; with two more faces may come.
 
-    Raises: InputError if there is none.
+    Raises: InputError if there is none, or they are of fewer files.
     """
-    faces: list[tuple[RgbArray, FloatImage]] = []
-    finder = FaceFinder()
+    faces: list[FoundFace] = []
+    finder, with_faces = FaceFinder(), 0
     for path in inputs:
-        faces += _faces_of(path, finder)
-        if len(faces) >= count:
+        found = list(_faces_of(path, finder))[:count]
+        with_faces += bool(found)
+        faces += found
+        if len(faces) >= count and with_faces >= n_files:
             break
     if not faces:
         raise _no_face(inputs)
-    return faces[:count]
+    if with_faces < n_files:
+        raise InputError(
+            f"blend.other_person needs faces of {n_files} files at least, found them in "
+            f"{with_faces}. Give more files, or --set blend.other_person=0."
+        )
+    return faces if n_files > 1 else faces[:count]
 
 
-def _faces_of(path: Path, finder: FaceFinder) -> Iterator[tuple[RgbArray, FloatImage]]:
+def _faces_of(path: Path, finder: FaceFinder) -> Iterator[FoundFace]:
     tracker = Tracker()
     for frame in iter_sampled_frames(path, _FRAMES):
         for crop in crop_faces(frame, path.name, finder, tracker, "all", _CROP_PX, _CROP_SCALE):
-            yield crop.rgb, _landmarks_in_crop(crop)
+            yield FoundFace(path, crop.rgb, _landmarks_in_crop(crop))
 
 
 def _column(blend: Blend) -> RgbArray:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from mdcsd.augment import Box, down_up, to_side, warp_box
-from mdcsd.nouns import FloatImage, IntArray, RgbArray
+from mdcsd.nouns import FloatImage, IntArray, RgbArray, require
 
 _CANDIDATES = 400
 
@@ -27,6 +27,12 @@ class Donor:
 
     rgb: RgbArray
     landmarks_xy_px: FloatImage
+
+    def __post_init__(self) -> None:
+        """Check that it is a square crop with landmarks."""
+        height, width, _ = self.rgb.shape
+        shape = self.landmarks_xy_px.shape
+        require(height == width and shape == (468, 2), f"Donor: {self.rgb.shape}, {shape}")
 
     def resized(self, side_px: int) -> Donor:
         """Shrink or enlarge it to another side."""
@@ -42,24 +48,38 @@ def lay_over(
     below: RgbArray,
     mask: FloatImage,
     rng: np.random.Generator,
-) -> RgbArray:
+) -> tuple[RgbArray, FloatImage]:
     """Move a donor's face onto another face, with colours and sharpness as a swap leaves them.
 
     Args:
+        donor: of the same side as the crop.
         landmarks_xy_px: float32 (468, 2), of the face below, in its crop's pixels.
         box: the part of the crop wanted, (left, top, width, height).
         below: uint8 (height, width, 3) RGB, that part of the crop.
         mask: float32 (height, width), what of it will be replaced.
+        rng: the only source of chance.
 
-    Returns: uint8 (height, width, 3) RGB.
+    Returns: uint8 (height, width, 3) RGB; and float32 (height, width), 0..1, 0 where the donor's
+        crop ends: chins and brows of tight crops would be mirrored there.
     """
     known = np.hstack([donor.landmarks_xy_px, np.ones((len(landmarks_xy_px), 1), np.float32)])
     matrix = np.linalg.lstsq(known, landmarks_xy_px, rcond=None)[0].T.astype(np.float32)
-    laid = warp_box(donor.rgb, matrix, box)
+    laid, covered = warp_box(donor.rgb, matrix, box), _covered(donor.rgb.shape[0], matrix, box)
     laid = _match_colours(laid, below, mask, rng.uniform(0.4, 1.0))
     if rng.random() < 0.7:
         laid = down_up(laid, 1.0 / rng.uniform(1.3, 2.5), cv2.INTER_CUBIC)
-    return laid
+    return laid, covered
+
+
+def _covered(side: int, matrix: FloatImage, box: Box) -> FloatImage:
+    """Where a picture moved by a 2x3 matrix has pixels of its own, softly, as float32 0..1."""
+    left, top, width, height = box
+    into_box = matrix - np.array([[0, 0, left], [0, 0, top]], np.float32)
+    soft_px = max(side // 16, 2)
+    whole = np.zeros((side, side), np.float32)
+    whole[soft_px:-soft_px, soft_px:-soft_px] = 1.0
+    soft = cv2.blur(whole, (2 * soft_px - 1, 2 * soft_px - 1), borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(cv2.warpAffine(soft, into_box, (width, height)), np.float32)
 
 
 def _match_colours(rgb: RgbArray, to: RgbArray, mask: FloatImage, strength: float) -> RgbArray:
@@ -95,9 +115,9 @@ class Donors:
         self._shapes = np.stack([_shape_of(each) for each in landmarks_xy])
 
     def choose(self, landmarks_xy: FloatImage, person: str, rng: np.random.Generator) -> int | None:
-        """Of some faces of others drawn at random take the one of the nearest shape.
+        """Of 400 faces drawn at random, less the person's own, take the one of the nearest shape.
 
-        Returns: its record's number; None where nobody else was drawn.
+        Returns: its number among those given; None where only the person's own were drawn.
         """
         drawn = rng.integers(len(self._numbers), size=_CANDIDATES)
         drawn = drawn[self._people[drawn] != person]

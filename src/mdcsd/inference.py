@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from mdcsd import distributed
-from mdcsd.backbones import fold_for_judging
+from mdcsd.backbones import fold_batch_norms, fold_padding
 from mdcsd.checkpoint import Checkpoint
 from mdcsd.config import Device, Precision
 from mdcsd.crops import UNLABELLED
@@ -151,8 +151,10 @@ def measure_shards(
 
 def ready_network(checkpoint: Checkpoint, device: torch.device) -> Network:
     """Build a checkpoint's network to judge with: folded, on its device, as fast as it gets."""
-    network = fold_for_judging(checkpoint.build()).to(device)
-    return network.to(memory_format=torch.channels_last)
+    network = fold_batch_norms(checkpoint.build())
+    if device.type == "cpu":
+        network = fold_padding(network)
+    return network.to(device).to(memory_format=torch.channels_last)
 
 
 def match_classes(checkpoint: Checkpoint, shards: ShardSet) -> Classes:

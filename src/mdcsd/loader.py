@@ -49,6 +49,7 @@ class FaceDataset(Dataset[Sample]):
         self._readers = [ShardReader(path) for path in shards.shards]
         self._ends = np.cumsum([len(reader) for reader in self._readers])
         self._kept = shards.kept(int(self._ends[-1]))
+        self._people: list[tuple[str, bool]] | None = None
 
     def __len__(self) -> int:
         """Count the samples."""
@@ -90,9 +91,11 @@ class FaceDataset(Dataset[Sample]):
 
     def people(self) -> list[tuple[str, bool]]:
         """Who is in each sample, and whether it has landmarks, without decoding pictures."""
-        return [read_person(self._read(int(number))) for number in self._kept]
+        if self._people is None:  # which reads the whole set once
+            self._people = [read_person(self._read(int(number))) for number in self._kept]
+        return self._people
 
-    def landmarks(self, index: int) -> FloatImage:
+    def landmarks(self, index: int) -> FloatImage | None:
         """Read one sample's landmarks, float32 (468, 2), without decoding its picture."""
         return read_landmarks(self._read(int(self._kept[index])))
 

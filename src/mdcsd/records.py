@@ -55,6 +55,11 @@ class FaceRecord:
         """The person or original video whose picture it is; empty where it is not known."""
         return self.source_ids[0] if self.source_ids else ""
 
+    @property
+    def person(self) -> str:
+        """The identity and its data set: the same name in two is two people; empty if unknown."""
+        return _person(self.key.dataset, self.identity)
+
 
 class Kind(NamedTuple):
     """What a record is of: its video's manipulation, and its face's class.
@@ -170,15 +175,25 @@ def read_person(content: bytes) -> tuple[str, bool]:
     Nobody is the empty text; the same name in two data sets is two people.
     """
     features = decode_example(content)
-    people = [cast(bytes, person).decode() for person in features.get("source_ids", ())[:1]]
-    dataset = [cast(bytes, name).decode() for name in features.get("dataset", ())[:1]]
-    return "/".join([*dataset, *people]) if people else "", "landmarks" in features
+    first = [
+        cast(bytes, next(iter(features.get(each, ())), b"")).decode()
+        for each in ("dataset", "source_ids")
+    ]
+    return _person(*first), "landmarks" in features
 
 
-def read_landmarks(content: bytes) -> FloatImage:
-    """Read a record's landmarks alone, float32 (468, 2); KeyError if it has none."""
-    landmarks: FloatImage = np.reshape(decode_example(content)["landmarks"], (-1, 2))
-    return landmarks
+def _person(dataset: str, identity: str) -> str:
+    return f"{dataset}/{identity}" if identity else ""
+
+
+def read_landmarks(content: bytes) -> FloatImage | None:
+    """Read a record's landmarks alone, float32 (468, 2); None if it has none."""
+    return _landmarks(decode_example(content))
+
+
+def _landmarks(features: dict[str, Any]) -> FloatImage | None:
+    landmarks = features.get("landmarks")
+    return None if landmarks is None else np.reshape(landmarks, (-1, 2))
 
 
 def _old_class(label: int, facts: FloatListFacts) -> str:
@@ -208,7 +223,7 @@ def _our_record(features: dict[str, Any], shape: tuple[int, ...], label: int) ->
         int(features["track_id"][0]),
         int(features["frame_index"][0]),
     )
-    box, landmarks = features.get("box"), features.get("landmarks")
+    box = features.get("box")
     return FaceRecord(
         image=image,
         representation=representation,
@@ -222,7 +237,7 @@ def _our_record(features: dict[str, Any], shape: tuple[int, ...], label: int) ->
         confidence=float(features["confidence"][0]),
         crop_scale=round(float(features["crop_scale"][0]), 6),
         frames_sampled=int(features.get("frames_sampled", (0,))[0]),
-        landmarks_xy=None if landmarks is None else np.reshape(landmarks, (-1, 2)),
+        landmarks_xy=_landmarks(features),
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from mdcsd.augment import degrade
 from mdcsd.augment_config import AugmentConfig, BlendConfig
-from mdcsd.blend import self_blend
+from mdcsd.blend import blend_face
 from mdcsd.config import TrainConfig
 from mdcsd.donors import Donor, Donors
 from mdcsd.errors import DataError, SettingError
@@ -33,7 +33,7 @@ _MANIPULATED = 1
 class TrainingFaces(FaceDataset):
     """A data set with its augmentation.
 
-    Of n records, index i is record i as it is, n + i the real side of a self-blend of record i
+    Of n records, index i is record i as it is, n + i the real side of a blend of record i
     and 2 n + i its manipulated side; 3 n, 6 n, ... more are the same record degraded and blended
     by other random numbers. Without augmentation and blends it is a `FaceDataset`.
     """
@@ -53,7 +53,7 @@ class TrainingFaces(FaceDataset):
         self._augment = augment
         self._blend = blend
         self._seed = seed
-        self._donors = self._find_donors() if blend.other_person else None
+        self._donors = self._find_donors() if blend.share and blend.other_person else None
         self._last: tuple[tuple[int, int, int], FaceRecord, list[RgbArray]] | None = None
 
     def __getitem__(self, index: int) -> Sample:
@@ -80,27 +80,37 @@ class TrainingFaces(FaceDataset):
         rgb = cast(RgbArray, record.image)
         require(record.landmarks_xy is not None, f"record {number}: a blend without landmarks")
         points = cast(FloatImage, record.landmarks_xy) * rgb.shape[0]
-        blend = self_blend(rgb, points, self._blend, rng, self._donor(record, rng))
+        blend = blend_face(rgb, points, self._blend, rng, self._donor(record, rng))
         blended = [blend.real, blend.fake]
         return degrade(blended, self._augment, rng) if self._augment.enabled else blended
 
     def _find_donors(self) -> Donors:
-        labels, people = self.labels(), self.people()
-        found = [i for i, (_, known) in enumerate(people) if known and labels[i] == 0]
-        landmarks = [self.landmarks(i) for i in found]
-        return Donors(np.array(found, np.int64), landmarks, [people[i][0] for i in found])
+        """Gather the real faces of known people that have landmarks."""
+        labels = self.labels()
+        found = [
+            (number, cast(FloatImage, self.landmarks(number)), person)
+            for number, (person, known) in enumerate(self.people())
+            if known and person and labels[number] == 0
+        ]
+        if len({person for *_, person in found}) < 2:
+            raise DataError(
+                f"{self._shards.path}: blend.other_person needs real crops with landmarks of two "
+                f"known people at least; {len(found)} crop(s) have both. Prepare the data set "
+                "with --landmarks, from a catalogue, or give --set blend.other_person=0."
+            )
+        numbers, landmarks, people = zip(*found, strict=True)
+        return Donors(np.array(numbers, np.int64), landmarks, people)
 
     def _donor(self, record: FaceRecord, rng: np.random.Generator) -> Donor | None:
-        """Somebody else's face for some of the blends, by `blend.other_person`."""
-        if self._donors is None or rng.random() >= self._blend.other_person:
+        """Another person's face for some of the blends, by `blend.other_person`."""
+        if self._donors is None or rng.random() >= self._blend.other_person or not record.person:
             return None
-        person = "/".join([record.key.dataset, record.identity]) if record.identity else ""
-        number = self._donors.choose(cast(FloatImage, record.landmarks_xy), person, rng)
+        number = self._donors.choose(cast(FloatImage, record.landmarks_xy), record.person, rng)
         if number is None:
             return None
-        lender = self.record(number)
-        rgb = cast(RgbArray, lender.image)
-        return Donor(rgb, cast(FloatImage, lender.landmarks_xy) * rgb.shape[0])
+        other = self.record(number)
+        rgb = cast(RgbArray, other.image)
+        return Donor(rgb, cast(FloatImage, other.landmarks_xy) * rgb.shape[0])
 
     def _rng(self, number: int, repeat: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, self.epoch, number, repeat])
