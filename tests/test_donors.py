@@ -86,8 +86,8 @@ def test_where_a_donors_crop_ends_nothing_is_laid(face):
     tight = Donor(np.ascontiguousarray(rgb[64:192, 64:192]), points - 64).resized(256)
     whole = (0, 0, 256, 256)
     _, covered = lay_over(tight, points, whole, rgb, np.ones((256, 256), np.float32), RNG(0))
-    assert covered.dtype == np.float32 and 0 <= covered.min() and covered.max() <= 1
-    assert covered[128, 128] == 1 and not covered[:60].any() and not covered[:, 200:].any()
+    assert covered.dtype == np.float32 and covered.min() >= 0 and covered.max() < 1.001
+    assert covered[128, 128] > 0.99 and not covered[:60].any() and not covered[:, 200:].any()
     blend = blend_face(
         rgb, points, BlendConfig(lower_face=0, mouth=0, eyes=0, nose=0), RNG(0), tight
     )

@@ -60,11 +60,13 @@ def lay_over(
         rng: the only source of chance.
 
     Returns: uint8 (height, width, 3) RGB; and float32 (height, width), 0..1, 0 where the donor's
-        crop ends: chins and brows of tight crops would be mirrored there.
+        crop ends, where chins and brows would be mirrored, and outside the face below, where the
+        donor's background would come along.
     """
     known = np.hstack([donor.landmarks_xy_px, np.ones((len(landmarks_xy_px), 1), np.float32)])
     matrix = np.linalg.lstsq(known, landmarks_xy_px, rcond=None)[0].T.astype(np.float32)
-    laid, covered = warp_box(donor.rgb, matrix, box), _covered(donor.rgb.shape[0], matrix, box)
+    laid, side = warp_box(donor.rgb, matrix, box), donor.rgb.shape[0]
+    covered = _covered(side, matrix, box) * _face_shape(landmarks_xy_px, side, box)
     laid = _match_colours(laid, below, mask, rng.uniform(0.4, 1.0))
     if rng.random() < 0.7:
         laid = down_up(laid, 1.0 / rng.uniform(1.3, 2.5), cv2.INTER_CUBIC)
@@ -80,6 +82,15 @@ def _covered(side: int, matrix: FloatImage, box: Box) -> FloatImage:
     whole[soft_px:-soft_px, soft_px:-soft_px] = 1.0
     soft = cv2.blur(whole, (2 * soft_px - 1, 2 * soft_px - 1), borderType=cv2.BORDER_CONSTANT)
     return np.asarray(cv2.warpAffine(soft, into_box, (width, height)), np.float32)
+
+
+def _face_shape(points: FloatImage, side: int, box: Box) -> FloatImage:
+    """The hull of all landmarks, softly, as float32 (height, width), 0..1."""
+    left, top, width, height = box
+    shape = np.zeros((height, width), np.float32)
+    hull = cv2.convexHull(np.rint(points - np.array([left, top])).astype(np.int32))
+    cv2.fillConvexPoly(shape, hull, 1.0, cv2.LINE_AA)
+    return np.asarray(cv2.GaussianBlur(shape, (0, 0), max(side / 64, 0.5)), np.float32)
 
 
 def _match_colours(rgb: RgbArray, to: RgbArray, mask: FloatImage, strength: float) -> RgbArray:

@@ -19,11 +19,15 @@ def blend(
         list[str], typer.Argument(help="Pictures, videos, folders of them, globs, or -.")
     ],
     preview: Annotated[
-        Path | None, typer.Option("--preview", help="A contact sheet, a .png.")
+        Path | None, typer.Option("--preview", help="A contact sheet, a .png: a column a blend.")
     ] = None,
     pairs: Annotated[
         Path | None,
-        typer.Option("--pairs", help="New folder: every face and its blend, as class folders."),
+        typer.Option(
+            "--pairs",
+            help="New folder: every face and its blend, as class folders; of each face alone, with "
+            "--set blend.other_person=0.",
+        ),
     ] = None,
     count: Annotated[
         int, typer.Option("--count", min=1, max=120, help="Blends on the sheet.")
@@ -32,7 +36,13 @@ def blend(
     recipe: Recipe = None,
     assignments: Assignments = None,
 ) -> None:
-    """Show the pseudo-fakes that training would make of real faces, by section [blend]."""
+    """Show the pseudo-fakes that training would make of real faces, by section [blend].
+
+    A column holds, from top to bottom: the real face as resampled and recoloured, the fake made of
+    it, the mask, and their difference six times enlarged. The title names kind, region and mean
+    difference inside the mask, of 255. The first faces of the inputs are used, as many as --count.
+    Faces of other files count as other people (blend.other_person).
+    """
     from mdcsd.blend_preview import write_pairs, write_preview
     from mdcsd.detect_batch import find_inputs
 

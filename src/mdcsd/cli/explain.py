@@ -34,14 +34,12 @@ def explain(
     device: DeviceOption = None,
 ) -> None:
     """Draw where each branch of the network finds its evidence, a strip of pictures a face."""
-    from mdcsd import storage
     from mdcsd.detect_batch import find_inputs
     from mdcsd.detector import Detector
 
     config = settings_of(ctx, None, None, _NAMES).detect
     paths = find_inputs(inputs, sys.stdin)
     detector = Detector(config.weights, config.device)
-    storage.make_folder(output)
     n_failed = 0
     with progress_bar("explaining") as bar:
         for n_done, path in enumerate(paths, start=1):

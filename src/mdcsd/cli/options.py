@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 Recipe = Annotated[
     Path | None,
-    typer.Option("--recipe", help="TOML file, or the name of one of ours: tiny, paper, default."),
+    typer.Option(
+        "--recipe", help="TOML file, or the name of one of ours: paper, default, ... (recipes/)."
+    ),
 ]
 Assignments = Annotated[
     list[str] | None,
