@@ -6,8 +6,8 @@ its landmarks. Written anew from the paper. Where ours differs, and why:
 
 - The face is resampled first, real and fake alike, so that the grid of 8 x 8 px that JPEG left
   in the original tells nothing; the copy comes from the original in one resampling too.
-- The blend is made at the size that the face has in a video, if asked for (`smallest`), and
-  enlarged after it: a seam made at full size is one that no small face in a video has.
+- The blend is made smaller, if asked for (`smallest`), and enlarged after it, as faces in videos
+  are small: a seam made at full size is one that they have not.
 - Regions: beside the face also the lower face, mouth, eyes and nose, for reenactment and
   talking faces, which change only these.
 - Kinds: beside the copy also one that replaces only the middle frequencies, and four that put
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -93,28 +94,23 @@ def blend_face(
     side = rgb.shape[0]
     if config.smallest == 1.0:
         donor = donor.resized(side) if donor else None
-        return _draw_visible(rgb, landmarks_xy_px, config, rng, donor)
+        return _first_seen(partial(_draw_blend, rgb, landmarks_xy_px, config, rng, donor))
     small_px = max(round(side * rng.uniform(config.smallest, 1.0)), _LEAST_PX)
     small = to_side(rgb, small_px, cv2.INTER_AREA)
     points = landmarks_xy_px * np.float32(small_px / side)
     bounded = replace(config, largest_mask=_SPREAD * config.largest_mask)
     donor = donor.resized(small_px) if donor else None
-    blend = _draw_visible(small, points, bounded, rng, donor)
+    blend = _first_seen(partial(_draw_blend, small, points, bounded, rng, donor))
     real, fake = (to_side(face, side, cv2.INTER_LINEAR) for face in (blend.real, blend.fake))
     mask = np.asarray(cv2.resize(blend.mask, (side, side)), np.float32)
     return replace(blend, real=real, fake=fake, mask=mask)
 
 
-def _draw_visible(
-    rgb: RgbArray,
-    points: FloatImage,
-    config: BlendConfig,
-    rng: np.random.Generator,
-    donor: Donor | None,
-) -> Blend:
+def _first_seen(draw: Callable[[], Blend]) -> Blend:
+    """Draw until a blend is seen in the pixels, six times at most: then the one seen most."""
     drawn: list[Blend] = []
     while len(drawn) < _DRAWS:
-        drawn.append(_draw_blend(rgb, points, config, rng, donor))
+        drawn.append(draw())
         if mean_difference(drawn[-1]) >= _LEAST_DIFFERENCE:
             return drawn[-1]
     return max(drawn, key=mean_difference)

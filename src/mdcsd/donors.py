@@ -89,7 +89,7 @@ def _face_shape(points: FloatImage, side: int, box: Box) -> FloatImage:
     left, top, width, height = box
     shape = np.zeros((height, width), np.float32)
     hull = cv2.convexHull(np.rint(points - np.array([left, top])).astype(np.int32))
-    cv2.fillConvexPoly(shape, hull, 1.0, cv2.LINE_AA)
+    cv2.fillConvexPoly(shape, hull, 1.0)
     return np.asarray(cv2.GaussianBlur(shape, (0, 0), max(side / 64, 0.5)), np.float32)
 
 
