@@ -79,21 +79,34 @@ def test_a_fake_differs_from_its_real_face_only_where_it_did(face):
 
 
 def test_the_codec_sees_the_face_as_small_as_it_was(face, monkeypatch):
-    sides, codec = [], augment.block_transform_codec
+    clips, codec = [], augment.code_h264
 
-    def seen(rgb: np.ndarray, quantiser: int, block_px: int) -> np.ndarray:
-        sides.append(rgb.shape[0])
-        return codec(rgb, quantiser, block_px)
+    def seen(frames: list[np.ndarray], crf: int) -> np.ndarray:
+        clips.append(frames)
+        return codec(frames, crf)
 
-    monkeypatch.setattr(augment, "block_transform_codec", seen)
+    monkeypatch.setattr(augment, "code_h264", seen)
     for seed in range(20):
         config = only("rescale", "h264", "noise", rescale_smallest=0.4)
         (out,) = augment.degrade([face], config, np.random.default_rng(seed))
         assert out.shape == face.shape
+    sides = [frames[-1].shape[0] for frames in clips]
     assert 48 <= min(sides) < 60 and 100 < max(sides) <= 120
-    sides.clear()
-    augment.degrade([face], only("h264"), np.random.default_rng(0))
-    assert sides == [120]
+    assert {len(frames) for frames in clips} == {1, 2, 3}
+
+
+def test_the_codec_sees_a_clip_that_ends_with_the_face(face, monkeypatch):
+    clips = []
+    monkeypatch.setattr(augment, "code_h264", lambda frames, _: clips.append(frames) or frames[-1])
+    for seed in range(20):
+        altered = 255 - face
+        augment.degrade([face, altered], only("h264"), np.random.default_rng(seed))
+        of_real, of_fake = clips[-2:]
+        assert np.array_equal(of_real[-1], face) and len(of_real) == len(of_fake)
+        for real, fake in zip(of_real, of_fake, strict=True):  # which move alike
+            assert np.abs(real - (255.0 - fake)).max() <= 1
+    moved = next(frames for frames in clips if len(frames) > 1)
+    assert 0 < difference(moved[0], face) < 40
 
 
 def test_no_faces_and_faces_of_two_sizes(face):
@@ -143,18 +156,6 @@ def test_a_rectangle_is_painted_over_and_the_rest_stays(face):
         sizes.append((np.ptp(rows) + 1, np.ptp(columns) + 1))
     assert np.max(sizes) <= 0.4 * 120 + 1 < np.max(sizes) + 8
     assert np.min(sizes) >= 12
-
-
-def test_a_coarser_quantiser_costs_more(face):
-    """As H.264 does: at 10 hardly anything is lost, at 40 much, and blocks come out flat."""
-    for block_px in (4, 8):
-        lost = [
-            difference(augment.block_transform_codec(face, quantiser, block_px), face)
-            for quantiser in (10, 24, 32, 40)
-        ]
-        assert lost[0] < 2.5 and lost == sorted(lost) and lost[3] > 2 * lost[0]
-    grey = np.full((64, 64, 3), 128, np.uint8)
-    assert difference(augment.block_transform_codec(grey, 24, 8), grey) <= 4
 
 
 def test_a_lower_quality_costs_more(face):

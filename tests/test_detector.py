@@ -11,11 +11,11 @@ from PIL import Image
 
 from mdcsd import Detector
 from mdcsd.checkpoint import load_checkpoint, save_checkpoint
+from mdcsd.encoding import write_video
 from mdcsd.errors import InputError, InternalError, MediaError
 from mdcsd.evaluation import run_test
 from mdcsd.judging_nouns import Calibration, Verdict
 from mdcsd.storage import sha256_of
-from mdcsd.video import write_video
 
 
 @pytest.fixture(scope="module")

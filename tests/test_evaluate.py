@@ -179,10 +179,11 @@ def test_calibrate_changes_thresholds_and_not_the_order(demo, val_set, test_set,
     run("calibrate", "--weights", weights, val_set)
     after = load_checkpoint(weights)
     assert after.checkpoint_id == before.checkpoint_id
-    # Training had fitted on the same set, without folding batch norms: the last digits differ.
+    # Training had fitted on the same set, without folding batch norms: later digits differ, and
+    # how many of them hangs on the processor that trained.
     ours, theirs = asdict(after.calibration), asdict(before.calibration)
     assert ours.pop("fitted_on") == theirs.pop("fitted_on")
-    assert ours == pytest.approx(theirs, rel=1e-4)
+    assert ours == pytest.approx(theirs, rel=1e-3)
     said = capsys.readouterr().out
     assert "temperature" in said and str(weights) in said
     run("calibrate", "--weights", weights, tmp_path / "none_tf", code=2)

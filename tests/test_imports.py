@@ -17,7 +17,7 @@ ROOMS = (
     "errors", "nouns", "judging_nouns", "config", "augment_config",
     "judging_config", "settings", "recipe",
     "storage", "default_weights", "catalogue",
-    "pictures", "video", "media_facts", "faces", "tracks", "masks", "face_crops",
+    "pictures", "video", "encoding", "media_facts", "faces", "tracks", "masks", "face_crops",
     "process_frames",
     "representation", "crops", "source_scan", "source_lists", "source_layouts",
     "sources", "splits", "datasets", "tfrecord", "records",
@@ -38,7 +38,7 @@ ROOMS = (
 )  # fmt: skip
 
 ONLY_HERE = {
-    "av": {"video"},
+    "av": {"video", "encoding"},
     "PIL": {"pictures"},
     "ai_edge_litert": {"faces"},
     "google_crc32c": {"tfrecord"},

@@ -14,6 +14,7 @@ from mdcsd.checkpoint import load_checkpoint
 from mdcsd.config import FrameSelection, PrepareDatasetConfig, ProcessFramesConfig
 from mdcsd.crops import read_catalogued_crops
 from mdcsd.detector import Detector
+from mdcsd.encoding import write_video
 from mdcsd.errors import DataError
 from mdcsd.inference import measure_shards
 from mdcsd.loader import FaceDataset
@@ -28,7 +29,7 @@ from mdcsd.shard_set import keep_manipulations, open_shards
 from mdcsd.split_writer import dataset_folder
 from mdcsd.storage import read_json
 from mdcsd.training_setup import choose_classes
-from mdcsd.video import iter_frames, write_video
+from mdcsd.video import iter_frames
 from mdcsd.video_scores import score_videos
 
 N_FRAMES = 8

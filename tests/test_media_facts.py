@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin
 
+from mdcsd.encoding import write_video
 from mdcsd.errors import MediaError
 from mdcsd.media_facts import (
     LOW_BITS_PER_PIXEL,
@@ -24,7 +25,6 @@ from mdcsd.media_facts import (
     read_media_facts,
 )
 from mdcsd.pictures import read_image
-from mdcsd.video import write_video
 from mdcsd.wording import media_warnings
 
 

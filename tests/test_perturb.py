@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from mdcsd.config import FrameSelection
+from mdcsd.encoding import write_video
 from mdcsd.errors import InternalError, MediaError, SettingError
 from mdcsd.perturb import SUITE, Perturbation, distort, parse_recode, recode_video
-from mdcsd.video import iter_frames, probe, write_video
+from mdcsd.video import iter_frames, probe
 
 DISTORTIONS = tuple(dict.fromkeys(each.distortion for each in SUITE))
 

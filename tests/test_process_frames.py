@@ -12,10 +12,10 @@ import pytest
 
 from mdcsd import process_frames as room
 from mdcsd.config import ProcessFramesConfig
+from mdcsd.encoding import write_video
 from mdcsd.errors import InputError
 from mdcsd.pictures import read_image
 from mdcsd.process_frames import FACES_CSV_COLUMNS, process_frames
-from mdcsd.video import write_video
 
 
 def run(videos: Path, output: Path, **settings):

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from mdcsd import Detector
+from mdcsd.encoding import write_video
 from mdcsd.face_crops import crop_faces
 from mdcsd.faces import FaceFinder, resize
 from mdcsd.nouns import Frame
 from mdcsd.pictures import read_image
 from mdcsd.quality import Flaw, describe_flaws, explain_refusal, judge_quality, share_of_detail
 from mdcsd.tracks import Tracker
-from mdcsd.video import write_video
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from PIL import Image
 
 from conftest import save_sound
 from mdcsd.config import FrameSelection
+from mdcsd.encoding import write_video
 from mdcsd.errors import InputError, MediaError, SettingError
 from mdcsd.nouns import VideoInfo
 from mdcsd.pictures import decode_png, encode_png, read_image
@@ -26,7 +27,6 @@ from mdcsd.video import (
     loop_video,
     probe,
     spread_indices,
-    write_video,
 )
 
 

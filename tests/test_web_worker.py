@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mdcsd.encoding import write_video
 from mdcsd.errors import DataError, InputError, MediaError
-from mdcsd.video import probe, write_video
+from mdcsd.video import probe
 from mdcsd.web.folder import DataFolder
 from mdcsd.web.jobs import Job, JobStore, new_id
 from mdcsd.web.judging import check_media

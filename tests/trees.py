@@ -10,9 +10,10 @@ import numpy as np
 
 from mdcsd.config import FrameSelection
 from mdcsd.demo import alter_face, film
+from mdcsd.encoding import write_video
 from mdcsd.faces import FaceFinder
 from mdcsd.source_lists import read_ffpp_split
-from mdcsd.video import iter_frames, write_video
+from mdcsd.video import iter_frames
 
 MANIPULATIONS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
 N_FRAMES = 5

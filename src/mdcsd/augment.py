@@ -13,11 +13,16 @@ import cv2
 import numpy as np
 
 from mdcsd.augment_config import AugmentConfig
+from mdcsd.encoding import code_h264
 from mdcsd.nouns import FloatArray, FloatImage, IntArray, RgbArray, require
 
 _Step = Callable[[RgbArray], RgbArray]
 Box = tuple[int, int, int, int]
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_MOST_FRAMES = 3
+"""A face is the last of up to so many frames of a clip when a codec sees it."""
+_STEP_PX = 1.0
+"""Standard deviation of its way from frame to frame, across and down, pixels of the video."""
 
 
 def degrade(
@@ -85,9 +90,9 @@ def _draw_capture(
         field = rng.standard_normal((small_px, small_px, 3), np.float32) * np.float32(sigma)
         yield lambda face: add_noise(face, field)
     if rng.random() < config.h264:
-        quantiser = int(rng.integers(config.h264_lowest, config.h264_highest + 1))
-        block_px = 8 if rng.random() < 0.5 else 4
-        yield lambda face: block_transform_codec(face, quantiser, block_px)
+        crf = int(rng.integers(config.h264_lowest, config.h264_highest + 1))
+        ways = rng.normal(0.0, _STEP_PX, (int(rng.integers(_MOST_FRAMES)), 2)).cumsum(axis=0)
+        yield lambda face: code_h264([*(shift(face, way) for way in ways[::-1]), face], crf)
     if rescaled:
         way = cv2.INTER_LINEAR if rng.random() < 0.5 else cv2.INTER_CUBIC
         yield lambda face: to_side(face, side, way)
@@ -120,6 +125,14 @@ def recrop(
     moved = cv2.warpAffine(
         rgb, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
+    return np.asarray(moved, np.uint8)
+
+
+def shift(rgb: RgbArray, way_xy_px: FloatArray) -> RgbArray:
+    """Move a picture by (2,) pixels or parts of them; what comes in from outside is mirrored."""
+    matrix = np.array([[1.0, 0.0, way_xy_px[0]], [0.0, 1.0, way_xy_px[1]]])
+    size_wh = (rgb.shape[1], rgb.shape[0])
+    moved = cv2.warpAffine(rgb, matrix, size_wh, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(moved, np.uint8)
 
 
@@ -207,61 +220,3 @@ def jpeg(rgb: RgbArray, quality: int) -> RgbArray:
     content = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, quality, *sampling))[1]
     decoded = np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR), np.uint8)
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded), np.uint8)
-
-
-def block_transform_codec(rgb: RgbArray, quantiser: int, block_px: int) -> RgbArray:
-    """Compress in the manner of an H.264 intra frame; an approximation, no codec.
-
-    What it has of H.264: colour at half size, DCT blocks of 4 or 8 px, one quantiser step for
-    all frequencies (.625 x 2^(QP / 6)) with a dead zone of a third, edges of blocks softened by
-    less than the step. What it has not: prediction, motion, choice of modes.
-
-    Args:
-        rgb: uint8 (H, W, 3), RGB.
-        quantiser: H.264's QP, 0 to 51.
-        block_px: 4 or 8.
-    """
-    height, width, _ = rgb.shape
-    below, right = -height % (2 * block_px), -width % (2 * block_px)
-    padded = cv2.copyMakeBorder(rgb, 0, below, 0, right, cv2.BORDER_REPLICATE)
-    luma, *colours = cv2.split(cv2.cvtColor(padded, cv2.COLOR_RGB2YCrCb))
-    step = 0.625 * 2.0 ** (quantiser / 6.0)
-    half = (padded.shape[1] // 2, padded.shape[0] // 2)
-    full = (padded.shape[1], padded.shape[0])
-    smaller = [cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in colours]
-    planes = [_quantise(np.asarray(plane, np.uint8), step, block_px) for plane in (luma, *smaller)]
-    enlarged = [cv2.resize(plane, full) for plane in planes[1:]]
-    decoded = cv2.cvtColor(cv2.merge([planes[0], *enlarged]), cv2.COLOR_YCrCb2RGB)
-    return np.ascontiguousarray(decoded[:height, :width], np.uint8)
-
-
-def _quantise(plane: RgbArray, step: float, block_px: int) -> RgbArray:
-    """Quantise a plane (H, W), uint8, in DCT blocks, and soften their edges."""
-    basis = _dct_matrix(block_px)
-    rows, columns = (length // block_px for length in plane.shape)
-    pixels = plane.astype(np.float32).reshape(rows, block_px, columns, block_px)
-    blocks = np.ascontiguousarray(pixels.transpose(0, 2, 1, 3))
-    levels = (basis @ blocks @ basis.T) * np.float32(1.0 / step)
-    kept = np.trunc(levels + np.copysign(np.float32(1.0 / 3.0), levels)) * np.float32(step)
-    rebuilt = (basis.T @ kept @ basis).transpose(0, 2, 1, 3)
-    decoded: FloatImage = np.asarray(rebuilt, np.float32).reshape(plane.shape)
-    limit = np.float32(min(step / 4, 8.0))
-    _soften(decoded, limit, block_px)
-    _soften(decoded.T, limit, block_px)
-    return np.asarray(cv2.convertScaleAbs(np.maximum(decoded, 0)), np.uint8)
-
-
-def _soften(plane: FloatImage, limit: np.float32, block_px: int) -> None:
-    """Bring the rows on both sides of each edge of blocks closer, by the limit at most."""
-    above, below = plane[block_px - 1 : -1 : block_px], plane[block_px::block_px]
-    change = np.clip((below - above) * np.float32(0.25), -limit, limit)
-    above += change
-    below -= change
-
-
-def _dct_matrix(size: int) -> FloatImage:
-    """Orthonormal DCT-II as a matrix (frequencies, pixels)."""
-    ticks = np.arange(size)
-    waves = np.cos(np.pi * np.outer(ticks, ticks + 0.5) / size) * np.sqrt(2.0 / size)
-    waves[0] = np.sqrt(1.0 / size)
-    return np.asarray(waves, np.float32)

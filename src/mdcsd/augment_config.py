@@ -46,11 +46,11 @@ class AugmentConfig:
     noise_sigma: float = 5.0
     """Largest sigma of the noise, in steps of 0 to 255."""
     h264: float = 0.2
-    """Chance of compression in the manner of H.264, 0 to 1."""
+    """Chance of compression as H.264, by itself or as the last of two or three frames, 0 to 1."""
     h264_lowest: int = 22
-    """Finest quantiser of that compression, H.264's scale of 0 to 51."""
+    """Finest constant rate factor of that compression, 0 to 51."""
     h264_highest: int = 38
-    """Coarsest quantiser of that compression, the same scale."""
+    """Coarsest constant rate factor of that compression, the same scale."""
     jpeg: float = 0.5
     """Chance of a JPEG round trip, 0 to 1."""
     jpeg_lowest: int = 40

@@ -28,7 +28,6 @@ from scipy import fft
 
 from mdcsd.augment import (
     add_noise,
-    block_transform_codec,
     blur,
     down_up,
     jpeg,
@@ -39,6 +38,7 @@ from mdcsd.augment import (
 from mdcsd.augment_config import OTHER_PERSON, BlendConfig
 from mdcsd.blend_masks import draw_mask
 from mdcsd.donors import Donor, lay_over
+from mdcsd.encoding import code_h264
 from mdcsd.nouns import FloatArray, FloatImage, RgbArray, require
 
 _RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
@@ -254,7 +254,7 @@ def _coded(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:
     """As a face comes out of a stronger compression than the rest of the picture."""
     if rng.random() < 0.5:
         return jpeg(rgb, int(rng.integers(18, 50)))
-    return block_transform_codec(rgb, int(rng.integers(29, 37)), 8 if rng.random() < 0.5 else 4)
+    return code_h264([rgb], int(rng.integers(29, 37)))
 
 
 def _low_rank(rgb: RgbArray, rng: np.random.Generator) -> RgbArray:

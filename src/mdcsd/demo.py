@@ -20,6 +20,7 @@ import numpy as np
 from mdcsd import storage
 from mdcsd.config import PrepareDatasetConfig, ProcessFramesConfig
 from mdcsd.detector import Detector, iter_sampled_frames
+from mdcsd.encoding import write_video
 from mdcsd.evaluation import Evaluation, run_test
 from mdcsd.faces import FaceFinder, resize
 from mdcsd.judging_config import TestConfig
@@ -33,7 +34,6 @@ from mdcsd.runs import new_run_path
 from mdcsd.settings import Settings
 from mdcsd.split_writer import dataset_folder
 from mdcsd.training import Hooks, train
-from mdcsd.video import write_video
 
 FPS = 25
 _SIDE_PX = 320

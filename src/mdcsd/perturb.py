@@ -8,7 +8,7 @@ what that code computes. Where ours differs, and why:
 - Blocks: there the number is multiplied by `min(H, W) // 256`, which is 0 for small pictures and
   leaves them untouched. Here the factor is at least 1: a picture of less than 256 px gets the
   plain number. Blocks may lie on the last row and column too.
-- H.264: x264's macroblock tree and adaptive quantisation are off (see `video.write_video`), so that
+- H.264: x264's macroblock tree and adaptive quantisation are off (see `encoding`), so that
   the same pixels give the same bytes. A picture by itself is coded as a clip of one frame, with
   nothing predicted from frames before it.
 
@@ -19,7 +19,6 @@ random numbers are the caller's.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -31,9 +30,10 @@ import numpy as np
 
 from mdcsd import storage
 from mdcsd.config import FrameSelection
+from mdcsd.encoding import code_h264, pad_to_even, write_video
 from mdcsd.errors import InternalError, SettingError, nearest
 from mdcsd.nouns import FloatArray, RgbArray
-from mdcsd.video import iter_frames, probe, write_video
+from mdcsd.video import iter_frames, probe
 
 # The parameter at levels 1..5 of each distortion.
 _LEVELS: dict[str, tuple[float, ...]] = {
@@ -147,16 +147,10 @@ def _even_frames(path: Path) -> Iterator[RgbArray]:
     """All frames; one that cannot be decoded gives way to the next, so that indices stay."""
     n_written = 0
     for frame in iter_frames(path, FrameSelection()):
-        rgb = _pad_to_even(frame.rgb)
+        rgb = pad_to_even(frame.rgb)
         for _ in range(n_written, frame.index + 1):
             yield rgb
         n_written = frame.index + 1
-
-
-def _pad_to_even(rgb: RgbArray) -> RgbArray:
-    height, width, _ = rgb.shape
-    padded = cv2.copyMakeBorder(rgb, 0, height % 2, 0, width % 2, cv2.BORDER_REFLECT)
-    return np.asarray(padded, np.uint8)
 
 
 def _to_uint8(values: FloatArray) -> RgbArray:
@@ -204,12 +198,7 @@ def _pixelation(rgb: RgbArray, factor: float, _: np.random.Generator) -> RgbArra
 
 
 def _h264(rgb: RgbArray, crf: float, _: np.random.Generator) -> RgbArray:
-    height, width, _channels = rgb.shape
-    with tempfile.TemporaryDirectory(prefix="mdcsd-") as folder:
-        clip = Path(folder) / "picture.mp4"
-        write_video(clip, [_pad_to_even(rgb)], fps=25, crf=int(crf))
-        (frame,) = iter_frames(clip, FrameSelection())
-    return np.ascontiguousarray(frame.rgb[:height, :width])
+    return code_h264([rgb], int(crf))
 
 
 def _jpeg(rgb: RgbArray, quality: float, _: np.random.Generator) -> RgbArray:

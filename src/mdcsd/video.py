@@ -1,4 +1,4 @@
-"""Video files -> upright RGB frames. The only file that touches a video decoder.
+"""Video files -> upright RGB frames. The only file that opens them.
 
 One sequential pass through the file; only the wanted frames are converted to RGB. Frames
 that FFmpeg marks as corrupt are dropped, not scored, and a file that is mostly missing
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -147,24 +147,6 @@ def spread_indices(n_frames: int, n_wanted: int) -> list[int]:
     margin = min(0.5 / n_wanted, 0.05)
     places = np.linspace(margin, 1.0 - margin, n_wanted) * n_frames
     return sorted({min(int(place), n_frames - 1) for place in places})
-
-
-def write_video(path: Path, frames: Iterable[RgbArray], fps: int, crf: int = 23) -> None:
-    """Encode uint8 (H, W, 3) RGB frames of one even size as H.264 in the container of the name.
-
-    The same frames give the same bytes: x264's macroblock tree and adaptive quantisation,
-    with which they differ from run to run on some CPUs, are off.
-    """
-    options = {"crf": str(crf), "x264-params": "mbtree=0:aq-mode=0"}
-    with av.open(str(path), "w") as container:
-        stream: Any = None
-        for rgb in frames:
-            if stream is None:
-                stream = container.add_stream("libx264", rate=fps, options=options)
-                stream.height, stream.width = rgb.shape[:2]
-                stream.pix_fmt = "yuv420p"
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
-        container.mux(stream.encode())
 
 
 def loop_video(path: Path, output: Path, min_duration_s: float) -> None:
