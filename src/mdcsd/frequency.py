@@ -42,7 +42,7 @@ class FrequencyTransform(nn.Module):
     """
 
     _basis: torch.Tensor
-    _high_pass: torch.Tensor
+    _low_pass: torch.Tensor
 
     def __init__(self, kind: Frequency, image_size_px: int) -> None:
         """Build the fixed basis for one picture size."""
@@ -50,10 +50,10 @@ class FrequencyTransform(nn.Module):
         self.kind = kind
         self.out_channels = 12 if kind == "dwt" else 3
         basis = dct_matrix(_BLOCK if kind == "block_dct" else image_size_px)
-        rank = torch.arange(image_size_px)
-        high_pass = (rank[:, None] + rank[None, :]) > image_size_px / 4
+        rank = torch.arange(image_size_px // 4 + 1)
+        low_pass = (rank[:, None] + rank[None, :]) <= image_size_px / 4
         self.register_buffer("_basis", basis, persistent=False)
-        self.register_buffer("_high_pass", high_pass, persistent=False)
+        self.register_buffer("_low_pass", low_pass, persistent=False)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """(B, 3, S, S) -> (B, C', S', S'), float32 or wider."""
@@ -97,10 +97,10 @@ class FrequencyTransform(nn.Module):
         return torch.log(in_place.abs() + 1.0)[..., :side, :side]
 
     def _residual(self, pixels: torch.Tensor) -> torch.Tensor:
-        basis = self._basis.to(pixels.dtype)
-        kept = (basis @ pixels @ basis.T) * self._high_pass
-        pixels_again: torch.Tensor = basis.T @ kept @ basis
-        return pixels_again
+        """Take away what the few low coefficients make: a fifth of the work of both transforms."""
+        basis = self._basis[: len(self._low_pass)].to(pixels.dtype)
+        low = (basis @ pixels @ basis.T) * self._low_pass
+        return pixels - basis.T @ low @ basis
 
 
 def dct(pixels: torch.Tensor) -> torch.Tensor:
