@@ -152,8 +152,8 @@ def test_an_hour_later_nothing_is_left(tmp_path, monkeypatch):
         job = put(folder, store, keep_s=5.0)
         wait_for(lambda: store.get(job.id).state == "done")
         assert folder.report(job, ".html").is_file()
-        wait_for(lambda: not store.ids())
-        assert not list(folder.reports.iterdir()) and not list(folder.uploads.iterdir())
+        wait_for(lambda: not store.ids())  # its files go right after
+        wait_for(lambda: not any((*folder.reports.iterdir(), *folder.uploads.iterdir())))
 
 
 def test_what_is_deleted_while_it_runs_leaves_nothing(tmp_path, monkeypatch):
@@ -165,7 +165,7 @@ def test_what_is_deleted_while_it_runs_leaves_nothing(tmp_path, monkeypatch):
         store.expire(job)
         assert store.get(job.id) is None
         wait_for(lambda: not store.ids())
-        assert not list(folder.uploads.iterdir())
+        wait_for(lambda: not any(folder.uploads.iterdir()))
 
 
 def test_workers_leave_when_the_server_is_killed(tmp_path):
