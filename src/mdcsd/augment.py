@@ -92,7 +92,7 @@ def _draw_capture(
     if rng.random() < config.h264:
         crf = int(rng.integers(config.h264_lowest, config.h264_highest + 1))
         ways = rng.normal(0.0, _STEP_PX, (int(rng.integers(_MOST_FRAMES)), 2)).cumsum(axis=0)
-        yield lambda face: code_h264([*(shift(face, way) for way in ways[::-1]), face], crf)
+        yield lambda face: code_h264([*(move(face, way) for way in ways[::-1]), face], crf)
     if rescaled:
         way = cv2.INTER_LINEAR if rng.random() < 0.5 else cv2.INTER_CUBIC
         yield lambda face: to_side(face, side, way)
@@ -128,7 +128,7 @@ def recrop(
     return np.asarray(moved, np.uint8)
 
 
-def shift(rgb: RgbArray, way_xy_px: FloatArray) -> RgbArray:
+def move(rgb: RgbArray, way_xy_px: FloatArray) -> RgbArray:
     """Move a picture by (2,) pixels or parts of them; what comes in from outside is mirrored."""
     matrix = np.array([[1.0, 0.0, way_xy_px[0]], [0.0, 1.0, way_xy_px[1]]])
     size_wh = (rgb.shape[1], rgb.shape[0])

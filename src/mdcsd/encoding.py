@@ -15,7 +15,7 @@ from mdcsd.nouns import RgbArray
 
 # The same frames give the same bytes everywhere: x264's macroblock tree and adaptive quantisation
 # differ from run to run on some CPUs, and with two threads it decides otherwise than with one.
-_REPEATABLE = "mbtree=0:aq-mode=0:threads=1"
+_X264 = "mbtree=0:aq-mode=0:threads=1:log=-1"
 _FPS = 25
 
 
@@ -24,7 +24,7 @@ def write_video(path: Path, frames: Iterable[RgbArray], fps: int, crf: int = 23)
 
     The same frames give the same bytes.
     """
-    options = {"crf": str(crf), "x264-params": _REPEATABLE}
+    options = {"crf": str(crf), "x264-params": _X264}
     with av.open(str(path), "w") as container:
         stream: Any = None
         for rgb in frames:
@@ -49,11 +49,11 @@ def code_h264(frames: Sequence[RgbArray], crf: int) -> RgbArray:
     Returns: uint8 (H, W, 3), RGB.
     """
     height, width, _ = frames[0].shape
-    options = {"crf": str(crf), "x264-params": f"{_REPEATABLE}:log-level=none"}
     encoder: Any = av.CodecContext.create("libx264", "w")
     encoder.width, encoder.height = width + width % 2, height + height % 2
     encoder.pix_fmt, encoder.framerate = "yuv420p", Fraction(_FPS)
-    encoder.time_base, encoder.options = Fraction(1, _FPS), options
+    encoder.time_base = Fraction(1, _FPS)
+    encoder.options = {"crf": str(crf), "x264-params": _X264}
     packets = []
     for rgb in frames:
         packets += encoder.encode(av.VideoFrame.from_ndarray(pad_to_even(rgb), format="rgb24"))
