@@ -300,3 +300,11 @@ def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(train_set, val_set, t
     assert len((run / "log.csv").read_text().splitlines()) == 3
     assert call("train", "--resume", run, "--epochs", 3) == 0
     assert len((run / "log.csv").read_text().splitlines()) == 4
+
+
+def test_a_name_in_an_error_does_not_move_the_cursor(tmp_path, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["detect", str(tmp_path / "\x1b[2Jgone.mp4")])
+    said = capsys.readouterr().err
+    assert left.value.code == 2
+    assert "\x1b" not in said and "gone.mp4: no such file" in said

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from mdcsd import Detector
-from mdcsd.detect_batch import Batch, Outputs, find_inputs
+from mdcsd.detect_batch import Batch, Outputs
 from mdcsd.errors import InputError, MediaError
+from mdcsd.inputs import find_inputs
 from mdcsd.judging_config import DetectConfig
 from test_cli import call
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import mdcsd
 
 PACKAGE = Path(mdcsd.__file__).parent
@@ -15,10 +17,10 @@ PACKAGE = Path(mdcsd.__file__).parent
 # Rooms in the order in which data flows; each imports only those above it.
 ROOMS = (
     "errors", "nouns", "judging_nouns", "config", "augment_config",
-    "judging_config", "settings", "recipe",
-    "storage", "default_weights", "catalogue",
-    "pictures", "video", "encoding", "media_facts", "faces", "tracks", "masks", "face_crops",
-    "process_frames",
+    "judging_config", "settings", "recipe", "settings_text",
+    "inputs", "storage", "default_weights", "catalogue",
+    "pictures", "video", "encoding", "media_facts", "faces", "tracks", "masks",
+    "face_crops", "process_frames",
     "representation", "crops", "source_scan", "source_lists", "source_layouts",
     "sources", "splits", "datasets", "tfrecord", "records",
     "shard_set", "split_writer", "prepare_dataset",
@@ -133,9 +135,28 @@ def test_importing_is_light():
     assert not loaded_after("import mdcsd") & HEAVY
 
 
+def test_judging_loads_no_scikit_learn():
+    assert "sklearn" not in loaded_after("import mdcsd.detector")
+
+
+@pytest.mark.parametrize("command", [["detect"], ["explain", "--output", "strips"]])
+def test_a_file_that_is_not_there_is_said_before_a_network_is_loaded(tmp_path, command):
+    words = [*command, str(tmp_path / "gone.mp4")]
+    code = f"""
+from mdcsd.cli import main
+try:
+    main({words!r})
+except SystemExit as left:
+    assert left.code == 2
+else:
+    raise AssertionError("no exit")"""
+    assert not loaded_after(code) & {"torch", "timm"}
+
+
 COMMANDS = (
     "process-frames", "prepare-dataset", "train", "test", "detect", "explain", "demo", "bench",
     "blend", "calibrate", "evaluate", "reproduce", "datasets", "serve", "embed", "card",
+    "settings",
 )  # fmt: skip
 
 

@@ -17,12 +17,12 @@ from conftest import save_sound
 from mdcsd.config import FrameSelection
 from mdcsd.encoding import write_video
 from mdcsd.errors import InputError, MediaError, SettingError
+from mdcsd.inputs import find_media
 from mdcsd.nouns import VideoInfo
 from mdcsd.pictures import decode_png, encode_png, read_image
 from mdcsd.video import (
     _Damage,
     count_frames,
-    find_media,
     iter_frames,
     loop_video,
     probe,

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from mdcsd.catalogue import CATALOGUE_NAME, read_catalogue, video_name
 from mdcsd.errors import DataError, InputError
+from mdcsd.inputs import IMAGE_SUFFIXES, find_media
 from mdcsd.judging_nouns import UnjudgedVideo
 from mdcsd.masks import tracks_under_mask
 from mdcsd.nouns import ORIGINAL, SPLITS, CropEntry, VideoEntry, VideoKey
-from mdcsd.pictures import IMAGE_SUFFIXES
-from mdcsd.video import find_media
 
 REAL_CLASS_NAMES = frozenset({"original", "real"})
 UNLABELLED = "unlabelled"

@@ -8,12 +8,11 @@ whose page is there if pages are wanted, is not judged again.
 from __future__ import annotations
 
 import csv
-import glob
 import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,9 +24,7 @@ from mdcsd.detector import Detector
 from mdcsd.errors import InputError
 from mdcsd.judging_config import DetectConfig
 from mdcsd.judging_nouns import VERDICT_SCHEMA, Verdict, readable, to_line
-from mdcsd.pictures import IMAGE_SUFFIXES
 from mdcsd.report_index import IndexRow, index_row, render_index
-from mdcsd.video import VIDEO_SUFFIXES, find_media
 
 _PAGE_SUFFIXES = frozenset({".html", ".htm"})
 _MAX_NAME_BYTES = 150  # file systems end at 255
@@ -68,31 +65,6 @@ class Judged:
     was_done: bool = False
     is_bug: bool = False
     """Whether the error is ours, and not the file's."""
-
-
-def find_inputs(words: Iterable[str], standard_input: Iterable[str]) -> list[Path]:
-    """List the pictures and videos that words name, each once.
-
-    A word is a file, a folder (searched recursively), a glob, or "-" for the paths on standard
-    input, one a line. What is not there, or a folder with nothing to judge, is kept, so that
-    judging it reports the error in its place.
-    """
-    found: list[Path] = []
-    for word in words:
-        named = (line.rstrip("\r\n") for line in standard_input) if word == "-" else _matches(word)
-        for path in (Path(name) for name in named if name):
-            try:
-                found += find_media(path, VIDEO_SUFFIXES | IMAGE_SUFFIXES)
-            except InputError:
-                found.append(path)
-    return list(dict.fromkeys(found))
-
-
-def _matches(word: str) -> list[str]:
-    """Expand a glob that the shell did not; a file of that very name comes first."""
-    if os.path.lexists(word):
-        return [word]
-    return sorted(glob.glob(word, recursive=True)) or [word]
 
 
 class Batch:

@@ -27,13 +27,14 @@ from mdcsd.explain import explain_crops
 from mdcsd.face_crops import crop_faces
 from mdcsd.faces import FaceFinder
 from mdcsd.inference import autocast, check_finite, choose_device, ready_network
+from mdcsd.inputs import IMAGE_SUFFIXES
 from mdcsd.judging_config import DetectConfig
 from mdcsd.judging_nouns import FrameScore, Heatmaps, TrackScore, Verdict
 from mdcsd.media_facts import read_media_facts
 from mdcsd.metrics import describe_pooling, pool_video
 from mdcsd.network import to_score
 from mdcsd.nouns import FaceCrop, FloatArray, Frame, RgbArray
-from mdcsd.pictures import IMAGE_SUFFIXES, read_image
+from mdcsd.pictures import read_image
 from mdcsd.preprocess import crop_to_tensor
 from mdcsd.quality import LeftOut, leave_out
 from mdcsd.tracks import Tracker

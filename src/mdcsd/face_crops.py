@@ -12,9 +12,10 @@ from pathlib import Path
 
 from mdcsd.config import FrameSelection
 from mdcsd.faces import FaceFinder, crop_square, cut_crop
+from mdcsd.inputs import IMAGE_SUFFIXES
 from mdcsd.masks import MaskReader
 from mdcsd.nouns import BoxXyxy, FaceCrop, Frame
-from mdcsd.pictures import IMAGE_SUFFIXES, read_image
+from mdcsd.pictures import read_image
 from mdcsd.tracks import Tracker
 from mdcsd.video import iter_frames
 

@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mdcsd.inputs import IMAGE_SUFFIXES
 from mdcsd.judging_nouns import Credentials, MediaFacts
-from mdcsd.pictures import IMAGE_SUFFIXES, read_picture_facts
+from mdcsd.pictures import read_picture_facts
 from mdcsd.video import read_container_facts
 
 # x264 spends 0.05 to 0.07 bits on a pixel of the talking heads in our tests at CRF 23 (c23 of

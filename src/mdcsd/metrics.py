@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from mdcsd.config import Pool
 from mdcsd.judging_nouns import Predictions
@@ -219,6 +218,8 @@ def accuracy(label: IntArray, score: FloatArray, threshold: float = 0.5) -> floa
 
 def confusion(label: IntArray, predicted: IntArray, n_classes: int) -> IntArray:
     """Count rows by true class (first axis) and predicted class (second), (K, K)."""
+    from sklearn.metrics import confusion_matrix  # near a second, and judging needs none
+
     matrix: IntArray = confusion_matrix(label, predicted, labels=np.arange(n_classes))
     return matrix
 

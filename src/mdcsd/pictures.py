@@ -11,11 +11,10 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from mdcsd.errors import InputError, MediaError
+from mdcsd.errors import MediaError
+from mdcsd.inputs import check_file
 from mdcsd.judging_nouns import MediaFacts
 from mdcsd.nouns import RgbArray
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 
 # Sum of the luma quantisation table of ITU-T T.81, annex K.1, which the IJG's quality scales.
 _IJG_LUMA_SUM = 3688
@@ -32,16 +31,6 @@ _EXIF_WORDS = (
     ExifTags.Base.Artist,
     ExifTags.Base.Copyright,
 )
-
-
-def check_file(path: Path) -> None:
-    """Refuse a path where there is no file, or an empty one."""
-    if path.is_dir():
-        raise InputError(f"{path}: a folder with no picture or video in it. Check the path.")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file. Check the path.")
-    if path.stat().st_size == 0:
-        raise MediaError(f"{path}: the file is empty (0 bytes). Copy it again.")
 
 
 def read_image(path: Path) -> RgbArray:

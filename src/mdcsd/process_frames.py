@@ -34,9 +34,9 @@ from mdcsd.catalogue import CATALOGUE_NAME, add_to_catalogue, read_catalogue, vi
 from mdcsd.config import ProcessFramesConfig
 from mdcsd.errors import DataError, InputError, MediaError
 from mdcsd.face_crops import iter_crops
+from mdcsd.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media
 from mdcsd.nouns import FaceCrop, Progress, VideoEntry
-from mdcsd.pictures import IMAGE_SUFFIXES, encode_png
-from mdcsd.video import VIDEO_SUFFIXES, find_media
+from mdcsd.pictures import encode_png
 
 _ROW_COLUMNS = (
     "path", "video", "frame", "time_s", "x0", "y0", "x1", "y1", "confidence", "track", "crop_scale",

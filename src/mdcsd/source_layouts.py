@@ -16,11 +16,10 @@ from pathlib import Path
 from mdcsd import source_lists
 from mdcsd.crops import REAL_CLASS_NAMES, parse_source_ids
 from mdcsd.errors import DataError, InputError
+from mdcsd.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mdcsd.nouns import ORIGINAL, SPLITS
-from mdcsd.pictures import IMAGE_SUFFIXES
 from mdcsd.source_lists import COMPRESSIONS, FAKE
 from mdcsd.source_scan import Found, Listed, Scan, walk
-from mdcsd.video import VIDEO_SUFFIXES
 
 _FAKES = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")
 FFPP = {"original_sequences/youtube": re.compile(r"\d{3}")} | {

@@ -8,9 +8,8 @@ that FFmpeg marks as corrupt are dropped, not scored, and a file that is mostly 
 from __future__ import annotations
 
 import math
-import os
 import shlex
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -21,14 +20,12 @@ import av.error
 import numpy as np
 
 from mdcsd.config import FrameSelection
-from mdcsd.errors import InputError, MediaError
+from mdcsd.errors import MediaError
+from mdcsd.inputs import check_file
 from mdcsd.judging_nouns import MediaFacts
 from mdcsd.nouns import Frame, RgbArray, VideoInfo
-from mdcsd.pictures import check_file
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mpg", ".mov", ".mkv", ".webm", ".gif"})
-
-# The demuxers of those, so that no playlist can make us read a file beside it.
+# The demuxers of `inputs.VIDEO_SUFFIXES`, so that no playlist can make us read a file beside it.
 _FORMATS = "mov,mp4,avi,mpeg,mpegvideo,mpegts,matroska,webm,gif"
 
 # A frame of more is not decoded, whatever the container's header says: it would fill the memory.
@@ -36,27 +33,6 @@ _MAX_FRAME_PIXELS = 178_956_970  # Pillow's bound for pictures
 
 # A file may lose this share of its frames (edit lists, a bad packet) before it counts as damaged.
 _TOLERATED_LOSS = 0.1
-
-
-def find_media(root: Path, suffixes: Collection[str]) -> list[Path]:
-    """List the files below a folder that end in one of the suffixes, sorted by path.
-
-    Raises: InputError if `root` does not exist or holds no such file.
-    """
-    if not root.exists():
-        raise InputError(f"{root}: no such file or folder. Check the path.")
-    if root.is_file():
-        return [root]
-    found = sorted(
-        Path(folder) / name
-        for folder, _, names in os.walk(root)
-        for name in names
-        if Path(name).suffix.lower() in suffixes and not name.startswith(".")
-    )
-    if not found:
-        kinds = " ".join(sorted(suffix[1:] for suffix in suffixes))
-        raise InputError(f"{root}: no file to read in this folder. Expected some of: {kinds}.")
-    return found
 
 
 def iter_frames(path: Path, selection: FrameSelection) -> Iterator[Frame]:

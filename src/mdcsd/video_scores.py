@@ -19,6 +19,7 @@ from mdcsd.detector import Detector, iter_sampled_frames, whole_picture
 from mdcsd.errors import InputError, MediaError
 from mdcsd.face_crops import under_mask
 from mdcsd.faces import cut_crop
+from mdcsd.inputs import IMAGE_SUFFIXES, find_media
 from mdcsd.judging_nouns import Predictions, UnjudgedVideo
 from mdcsd.masks import MaskReader, tracks_under_mask
 from mdcsd.nouns import (
@@ -33,10 +34,10 @@ from mdcsd.nouns import (
     VideoEntry,
 )
 from mdcsd.perturb import Perturbation, distort, recode_video
-from mdcsd.pictures import IMAGE_SUFFIXES, read_image
+from mdcsd.pictures import read_image
 from mdcsd.quality import leave_out
 from mdcsd.tracks import Tracker
-from mdcsd.video import find_media, iter_frames, spread_indices
+from mdcsd.video import iter_frames, spread_indices
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from mdcsd.cli import (
     process_frames,
     reproduce,
     serve,
+    settings,
     test,
     train,
 )
@@ -88,6 +89,7 @@ app.command("serve")(serve.serve)
 app.command("blend")(blend.blend)
 app.command("demo")(demo.demo)
 app.command("reproduce")(reproduce.reproduce)
+app.command("settings")(settings.settings)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(bench.app, name="bench")
 
@@ -117,23 +119,30 @@ def main(arguments: list[str] | None = None, program: str = "mdcsd") -> None:
     try:
         _SCRIPTS.get(program, app)(args=words, prog_name=program)
     except MdcsdError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say_error(str(error))
         sys.exit(error.exit_code)
     except SystemExit as leaving:
         if leaving.code == _INTERRUPTED:
             print("interrupted: what was finished is kept", file=sys.stderr)
         raise
     except OSError as error:  # the machine's or the user's files', not ours
-        print(
-            f"error: {error.filename or 'a file'}: {error.strerror or error}. Check the path, the "
-            "space left, and whether you may use it.",
-            file=sys.stderr,
+        _say_error(
+            f"{error.filename or 'a file'}: {error.strerror or error}. Check the path, the space "
+            "left, and whether you may use it."
         )
         sys.exit(2)
     except Exception:  # what is left is our fault, whatever it is: exit code 1
         traceback.print_exc()
         print("This is a bug of mdcsd: please report it with the lines above.", file=sys.stderr)
         sys.exit(1)
+
+
+def _say_error(text: str) -> None:
+    """Say what is wrong; a hostile file's name in it cannot move the cursor."""
+    from mdcsd.judging_nouns import readable
+
+    for line in f"error: {text}".split("\n"):
+        print(readable(line), file=sys.stderr)
 
 
 def join_brackets(words: list[str]) -> list[str]:

@@ -44,7 +44,7 @@ def blend(
     Faces of other files count as other people (blend.other_person).
     """
     from mdcsd.blend_preview import write_pairs, write_preview
-    from mdcsd.detect_batch import find_inputs
+    from mdcsd.inputs import find_inputs
 
     if not preview and not pairs:
         raise InputError("nothing to write. Give --preview SHEET.png or --pairs FOLDER.")

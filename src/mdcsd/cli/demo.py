@@ -34,5 +34,5 @@ def demo(
     print(f"   a look at both: {result.sheet}")
     if video is not None:
         print(f"7. detect {video}: this network has seen one portrait only; do not trust it.")
-        judge_files([str(video)], config, Outputs())
+        judge_files([video], config, Outputs())
     print(f"Judge files of yours: mdcsd detect FILE --weights {result.checkpoint}")

@@ -79,26 +79,32 @@ def detect(
     assignments: Assignments = None,
 ) -> None:
     """Judge files: a score 0..1 (higher is more fake), a verdict, and what it rests on."""
-    from mdcsd.detect_batch import Outputs
+    from mdcsd.inputs import check_file, find_inputs
 
     config = settings_of(ctx, recipe, assignments, _NAMES).detect
-    words = judge_files(inputs, config, Outputs(json_path, csv_path, report))
-    if fail_on and "likely_manipulated" in words:
+    paths = find_inputs(inputs, sys.stdin)
+    if len(paths) == 1 and not (json_path or csv_path or report):
+        check_file(paths[0])  # a slip in its name is said before seconds of imports
+
+    from mdcsd.detect_batch import Outputs
+
+    verdicts = judge_files(paths, config, Outputs(json_path, csv_path, report))
+    if fail_on and "likely_manipulated" in verdicts:
         raise typer.Exit(3)
 
 
-def judge_files(words: list[str], config: DetectConfig, outputs: Outputs) -> set[str]:
+def judge_files(paths: list[Path], config: DetectConfig, outputs: Outputs) -> set[str]:
     """Judge files one after the other and say so.
 
     Leaves with 2 if a file could not be read, with 1 if that was a bug of ours.
 
     Returns: the verdicts that there are.
     """
-    from mdcsd.detect_batch import Batch, find_inputs
+    from mdcsd.detect_batch import Batch
     from mdcsd.detector import Detector
 
     detector = Detector(config.weights, config.device)
-    batch = Batch(find_inputs(words, sys.stdin), detector, config, outputs)
+    batch = Batch(paths, detector, config, outputs)
     if batch.n_done:
         print(
             f"{batch.n_done} of {len(batch.inputs)} file(s) are in {outputs.json} already, with "

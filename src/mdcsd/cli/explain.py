@@ -34,11 +34,15 @@ def explain(
     device: DeviceOption = None,
 ) -> None:
     """Draw where each branch of the network finds its evidence, a strip of pictures a face."""
-    from mdcsd.detect_batch import find_inputs
-    from mdcsd.detector import Detector
+    from mdcsd.inputs import check_file, find_inputs
 
     config = settings_of(ctx, None, None, _NAMES).detect
     paths = find_inputs(inputs, sys.stdin)
+    if len(paths) == 1:
+        check_file(paths[0])  # a slip in its name is said before seconds of imports
+
+    from mdcsd.detector import Detector
+
     detector = Detector(config.weights, config.device)
     n_failed = 0
     with progress_bar("explaining") as bar:

@@ -52,7 +52,8 @@ def check_media(path: Path, limits: Limits) -> None:
 
     Raises: MediaError.
     """
-    from mdcsd.pictures import IMAGE_SUFFIXES, read_picture_size
+    from mdcsd.inputs import IMAGE_SUFFIXES
+    from mdcsd.pictures import read_picture_size
     from mdcsd.video import count_frames, probe
 
     if path.suffix in IMAGE_SUFFIXES:
