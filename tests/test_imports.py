@@ -25,7 +25,7 @@ ROOMS = (
     "sources", "splits", "datasets", "tfrecord", "records",
     "shard_set", "split_writer", "prepare_dataset",
     "augment", "donors", "blend_masks", "blend", "preprocess", "loader", "training_faces",
-    "frequency", "backbones", "network", "checkpoint", "embedding",
+    "frequency", "backbones", "network", "checkpoint", "embedding", "averaging",
     "metrics", "bootstrap", "optim", "distributed", "inference", "calibration", "runs",
     "training_setup", "training_loss", "spectrum_fit", "depthwise", "learner", "training",
     "explain", "evidence", "quality", "wording",
@@ -155,7 +155,7 @@ else:
 
 COMMANDS = (
     "process-frames", "prepare-dataset", "train", "test", "detect", "explain", "demo", "bench",
-    "blend", "calibrate", "evaluate", "reproduce", "datasets", "serve", "embed", "card",
+    "blend", "calibrate", "evaluate", "reproduce", "datasets", "serve", "embed", "card", "average",
     "settings",
 )  # fmt: skip
 

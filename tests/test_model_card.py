@@ -103,6 +103,13 @@ def test_the_teacher_is_told_where_there_was_one(checkpoint):
     assert "taught by" not in write_card(checkpoint, {})
 
 
+def test_a_mean_of_two_is_told_as_one(checkpoint):
+    told = {**checkpoint.provenance, "averaged_from": ["aaa", "bbb"], "averaged_share": 0.5}
+    assert "mean of the weights" not in write_card(checkpoint, {})
+    card = write_card(replace(checkpoint, provenance=told), {})
+    assert "| mean of the weights of | aaa and bbb, 50% of the second's" in card
+
+
 def test_no_figure_is_written_by_hand(checkpoint, reports):
     """Other figures in a report are other figures in the card, everywhere."""
     report = json.loads(json.dumps(reports["test faces"]))

@@ -127,6 +127,7 @@ def _training(checkpoint: Checkpoint) -> str:
         ("started from checkpoint", known.get("started_from")),
         *([("taught by checkpoint", known["teacher"])] if known.get("teacher") else []),
         *((f"stage {i} before", _stage(each)) for i, each in enumerate(known.get("stages", ()), 1)),
+        *([("mean of the weights of", _averaged(known))] if "averaged_from" in known else []),
         ("ImageNet weights, SHA-256", known.get("pretrained_sha256")),
         ("rounded to 16 bits from", known.get("compacted_from")),
     ]
@@ -137,6 +138,11 @@ def _training(checkpoint: Checkpoint) -> str:
 def _command(known: Mapping[str, Any]) -> str | None:
     """A command as one types it, without folders that are of one machine."""
     return f"`{without_folders(str(known['command']))}`" if known.get("command") else None
+
+
+def _averaged(known: Mapping[str, Any]) -> str:
+    start, end = known["averaged_from"]
+    return f"{start} and {end}, {known['averaged_share']:.0%} of the second's, which is told here"
 
 
 def _stage(known: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ import traceback
 import typer
 
 from mdcsd.cli import (
+    average,
     bench,
     blend,
     calibrate,
@@ -80,6 +81,7 @@ app.command("prepare-dataset")(prepare_dataset.prepare_dataset)
 app.command("train")(train.train)
 app.command("test")(test.test)
 app.command("calibrate")(calibrate.calibrate)
+app.command("average")(average.average)
 app.command("embed")(embed.embed)
 app.command("evaluate")(evaluate.evaluate)
 app.command("card")(card.card)
