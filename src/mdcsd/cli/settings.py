@@ -13,7 +13,7 @@ def settings(
     ctx: typer.Context,
     sections: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SECTION]...", help="Sections of a recipe; none means all."),
+        typer.Argument(metavar="SECTION", help="Sections of a recipe; none means all."),
     ] = None,
     recipe: Recipe = None,
     assignments: Assignments = None,
