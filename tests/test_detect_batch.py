@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import shutil
@@ -15,7 +16,7 @@ from PIL import Image
 
 from mdcsd import Detector
 from mdcsd.detect_batch import Batch, Outputs
-from mdcsd.errors import InputError, MediaError
+from mdcsd.errors import DataError, InputError, MediaError
 from mdcsd.inputs import find_inputs
 from mdcsd.judging_config import DetectConfig
 from test_cli import call
@@ -66,6 +67,10 @@ def test_words_become_files(folder, monkeypatch):
     assert find_inputs(["b.*", "b.png", "b.png"], ()) == [b]
     assert find_inputs(["-"], io.StringIO("deep/a.mp4\n\nb.png\n")) == [a, b]
     assert find_inputs(["gone.mp4", "*.gone"], ()) == [Path("gone.mp4"), Path("*.gone")]
+    with pytest.raises(InputError, match="no file is named on standard input"):
+        find_inputs(["-"], io.StringIO("\n"))
+    too_long = Path("x" * 300)
+    assert find_inputs(["b.png", str(too_long)], ()) == [b, too_long]
     Path("[x].png").write_bytes(b.read_bytes())
     assert find_inputs(["[x].png"], ()) == [Path("[x].png")]
 
@@ -273,6 +278,24 @@ def test_a_bug_in_one_file_leaves_the_others_written(folder, detector, tmp_path,
     bug = next(line for line in lines_of(tmp_path / "r.jsonl") if line["path"].endswith("b.png"))
     assert "a bug in mdcsd, please report it (ValueError: unforeseen)" in bug["error"]
     assert len(lines_of(tmp_path / "r.jsonl")) == len(inputs) == 3
+
+
+def test_a_file_that_goes_is_the_files_fault_and_broken_weights_end_the_batch(
+    folder, detector, tmp_path, monkeypatch
+):
+    def failing(self, path, *words, **named):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Detector, "judge", failing)
+    (judged,) = Batch([folder / "b.png"], detector, DetectConfig(), Outputs()).run()
+    assert not judged.is_bug and "cannot be read (Input/output error)" in judged.line["error"]
+
+    def diverged(self, path, *words, **named):
+        raise DataError("the network answers NaN")
+
+    monkeypatch.setattr(Detector, "judge", diverged)
+    with pytest.raises(DataError, match="NaN"):
+        list(Batch([folder / "b.png"], detector, DetectConfig(), Outputs()).run())
 
 
 def test_results_of_other_inputs_stay(folder, detector, tmp_path):

@@ -72,6 +72,23 @@ def test_a_branch_that_is_not_there_has_no_map(name, settings, there):
     assert getattr(heat, {"rgb": "frequency", "frequency": "rgb"}[there]) is None
 
 
+@pytest.mark.parametrize("frequency", ["residual", "dct"])
+def test_a_mirroring_network_is_explained_by_both_views(frequency):
+    """The score is the same of a face and of its mirror image: so is the heat, mirrored."""
+    plain, _ = untrained(frequency=frequency)
+    network, checkpoint = untrained(frequency=frequency, mirror=True)
+    (crop,) = crops_of(1, side=64)
+    mirrored = replace(crop, rgb=np.ascontiguousarray(crop.rgb[:, ::-1]))
+    (heat,), (of_mirrored,) = (
+        explain_crops(network, checkpoint, [each], CPU) for each in (crop, mirrored)
+    )
+    (one_view,) = explain_crops(plain, checkpoint, [crop], CPU)
+    assert np.abs(heat.rgb - one_view.rgb).max() > 0.05
+    for name in ("rgb", "frequency"):
+        turned_back = getattr(of_mirrored, name)[:, ::-1]
+        np.testing.assert_allclose(getattr(heat, name), turned_back, atol=1e-3)
+
+
 Painter = Callable[[np.ndarray, np.ndarray, np.random.Generator], None]
 
 

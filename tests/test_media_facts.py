@@ -267,7 +267,9 @@ def test_a_place_in_a_png_packet_is_not_written(portrait, tmp_path, is_raw):
     assert facts.has_gps and not facts.tags
 
 
-def test_warnings_are_the_hints_in_their_own_words(clip):
-    facts = replace(read_media_facts(clip), hints=("made by generative AI", "packed anew"))
-    found = list(media_warnings(facts))
-    assert found[-2:] == ["made by generative AI", "packed anew"]
+def test_warnings_are_the_hints_in_their_own_words(clip, portrait, tmp_path):
+    """A picture's too: most files with Content Credentials are pictures."""
+    Image.fromarray(portrait).save(tmp_path / "a.png")
+    for path in (clip, tmp_path / "a.png"):
+        facts = replace(read_media_facts(path), hints=("made by generative AI", "packed anew"))
+        assert list(media_warnings(facts))[-2:] == ["made by generative AI", "packed anew"]

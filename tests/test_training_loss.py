@@ -162,6 +162,10 @@ def test_frozen_stages_keep_their_weights_but_follow_the_data(train_set, val_set
     assert not any(name.startswith("rgb.stages.0.") for name in learns)
     assert any(name.startswith("rgb.stages.1.") for name in learns)
     assert any(name.startswith("frequency.stages.0.") for name in learns)
+    alone = replace(job.network, pretrained="rgb", branches="frequency")
+    of_frequencies = build_network(alone, job.spec, 2)
+    freeze_stages(of_frequencies, 1, alone)  # nothing of it began from ImageNet
+    assert all(weight.requires_grad for weight in of_frequencies.parameters())
     before = network.rgb.stages[0][1].running_mean.clone()
     network.train()
     network(torch.rand(4, 3, 64, 64) * 255)

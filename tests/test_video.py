@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -17,15 +19,14 @@ from conftest import save_sound
 from mdcsd.config import FrameSelection
 from mdcsd.encoding import write_video
 from mdcsd.errors import InputError, MediaError, SettingError
-from mdcsd.inputs import find_media
-from mdcsd.nouns import VideoInfo
+from mdcsd.inputs import check_file, find_media
 from mdcsd.pictures import decode_png, encode_png, read_image
 from mdcsd.video import (
-    _Damage,
     count_frames,
     iter_frames,
     loop_video,
     probe,
+    read_container_facts,
     spread_indices,
 )
 
@@ -315,6 +316,27 @@ def test_unreadable_pictures_are_refused(tmp_path, content):
         read_image(path)
 
 
+@pytest.mark.parametrize("name", ["waving.webp", "waving.png", "pages.tif"])
+def test_several_pictures_in_one_file_are_not_judged_by_their_first(tmp_path, name):
+    pages = [Image.fromarray(colours()), Image.fromarray(colours()[::-1])]
+    pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+    with pytest.raises(MediaError, match="2 pictures in one file"):
+        read_image(tmp_path / name)
+
+
+def test_pixels_of_unknown_range_are_refused(tmp_path):
+    Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path / "f.tif")
+    with pytest.raises(MediaError, match="unknown range"):
+        read_image(tmp_path / "f.tif")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_large_photo_is_read_without_a_word(tmp_path, monkeypatch):
+    Image.fromarray(colours()).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # refused from twice as many
+    assert read_image(tmp_path / "large.png").shape == (40, 40, 3)
+
+
 def test_cut_off_jpeg_is_refused(tmp_path):
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 255, (200, 200, 3), dtype=np.uint8)).save(tmp_path / "a.jpg")
@@ -327,6 +349,22 @@ def test_cut_off_jpeg_is_refused(tmp_path):
 def test_empty_folder_says_what_was_expected(tmp_path):
     with pytest.raises(InputError, match="no file to read"):
         find_media(tmp_path, {".mp4"})
+
+
+def test_a_folder_that_cannot_be_read_stands_among_its_files(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.mp4").touch()
+    scandir = os.scandir
+
+    def closed_to_us(path):
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed_to_us)
+    assert find_media(tmp_path, {".mp4"}) == [tmp_path / "a.mp4", tmp_path / "closed"]
+    with pytest.raises(InputError, match=r"closed: cannot be read \(Permission denied\)"):
+        check_file(tmp_path / "closed")
 
 
 @pytest.mark.parametrize("claim", ["aa:00:00.0", "nan:00:00", "-1:00:00", "inf:00:00", "1:2"])
@@ -369,9 +407,30 @@ def test_a_relative_name_may_hold_a_colon(numbered, tmp_path, monkeypatch):
     assert count_frames(Path("2026-11-24T12:00.mp4")) > 0
 
 
-def test_the_command_that_saves_a_file_quotes_its_name(tmp_path):
-    info = VideoInfo(tmp_path / "a; rm b.mp4", 64, 64, 25.0, 10.0)
-    damage = _Damage(info)
-    damage.count(0.0)
-    with pytest.raises(MediaError, match=r"-i 'a; rm b\.mp4' readable"):
-        damage.check()
+@pytest.mark.parametrize("suffix", [".jpg", ".heic", ".mp4"])
+def test_a_heic_picture_is_refused_and_not_judged_by_its_first_tile(tmp_path, suffix):
+    path = tmp_path / f"photo{suffix}"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    for read in (read_image, probe):
+        with pytest.raises(MediaError, match="a HEIC or AVIF picture"):
+            read(path)
+
+
+@pytest.mark.parametrize(("aspect", "width"), [("64/45", 137), ("4/5", 77), ("90/1", 96)])
+def test_oblong_pixels_become_square(tmp_path, aspect, width):
+    """DV, DVD and HDV store narrow pictures; a header's slip is not believed."""
+    path = tmp_path / "pal.mp4"
+    frame = np.zeros((64, 96, 3), np.uint8)
+    frame[:, :48] = 255
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(aspect)
+        for _ in range(5):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    frames = list(iter_frames(path, FrameSelection()))
+    assert [shown.rgb.shape for shown in frames] == [(64, width, 3)] * 5
+    assert frames[0].rgb[:, : width // 2 - 8].min() > 200
+    assert frames[0].rgb[:, width // 2 + 8 :].max() < 50
+    assert len(read_container_facts(path).hints) == (width != 96)

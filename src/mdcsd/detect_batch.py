@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from mdcsd import storage
 from mdcsd.detector import Detector
-from mdcsd.errors import InputError
+from mdcsd.errors import DataError, InputError
 from mdcsd.judging_config import DetectConfig
 from mdcsd.judging_nouns import VERDICT_SCHEMA, Verdict, readable, to_line
 from mdcsd.report_index import IndexRow, index_row, render_index
@@ -130,6 +130,11 @@ class Batch:
             )
         except InputError as error:
             return Judged(path, _failed_line(path, str(error)), None)
+        except OSError as error:
+            told = f"{path}: cannot be read ({error.strerror or error}). Is it still there?"
+            return Judged(path, _failed_line(path, told), None)
+        except DataError:  # of the weights: no file is judged with them
+            raise
         except Exception as error:  # one file of a thousand must not end the others
             told = f"{path}: a bug in mdcsd, please report it ({type(error).__name__}: {error})"
             return Judged(path, _failed_line(path, told), None, is_bug=True)

@@ -50,6 +50,9 @@ def explain_crops(
     Attributed is the log-odds of manipulated against real: the logit of a network of two
     classes, else log(sum of exp(logits of the manipulations)) - logit of real.
 
+    A network that judges a face with its mirror image is asked about both, and the heat of the
+    mirror image is turned back and added.
+
     - Grad-CAM: sum over channels of gradient x feature map, positive part, enlarged
       bilinearly. With the mean pooling of all networks but `cnn` the gradient is the same
       everywhere in a map, and this is Grad-CAM to the letter; in `cnn`, whose dense layer
@@ -80,14 +83,12 @@ def _explain(
     network: Network, checkpoint: Checkpoint, crops: list[FaceCrop], device: torch.device
 ) -> list[Heatmaps]:
     spec = checkpoint.preprocess
-    with torch.inference_mode(False), torch.enable_grad():
-        image = _stacked(crops, spec).to(device)
-        differences = _log_dct_differences(image, checkpoint)
-        heat = _grad_cams(network, image)
-    kind = _whole_picture(network, spec)
-    if kind is not None:
-        of_frequencies = heat.pop("frequency" if spec.representation == "raw" else "rgb")
-        heat["frequency"] = _places_of(of_frequencies, crops, spec, kind)
+    heat = _heat(network, spec, crops, device)
+    if network.mirrors:  # the score is the mean over both views, and so is the heat
+        mirrored = [replace(crop, rgb=np.ascontiguousarray(crop.rgb[:, ::-1])) for crop in crops]
+        of_mirrored = _heat(network, spec, mirrored, device)
+        heat = {name: (each + of_mirrored[name][..., ::-1]) / 2 for name, each in heat.items()}
+    differences = _log_dct_differences(_stacked(crops, spec).to(device), checkpoint)
     maps = {
         name: [_on_crop(one, crop, spec) for one, crop in zip(each, crops, strict=True)]
         for name, each in heat.items()
@@ -95,6 +96,19 @@ def _explain(
     absent: list[FloatImage | None] = [None] * len(crops)
     parts = (maps.get("rgb", absent), maps.get("frequency", absent), differences or absent)
     return [Heatmaps(*each) for each in zip(*parts, strict=True)]
+
+
+def _heat(
+    network: Network, spec: PreprocessSpec, crops: list[FaceCrop], device: torch.device
+) -> dict[str, FloatImage]:
+    """Heat of crops as they stand, by branch, float32 (B, H, W), not normalised."""
+    with torch.inference_mode(False), torch.enable_grad():
+        heat = _grad_cams(network, _stacked(crops, spec).to(device))
+    kind = _whole_picture(network, spec)
+    if kind is not None:
+        of_frequencies = heat.pop("frequency" if spec.representation == "raw" else "rgb")
+        heat["frequency"] = _places_of(of_frequencies, crops, spec, kind)
+    return heat
 
 
 def _grad_cams(network: Network, image: torch.Tensor) -> dict[str, FloatImage]:

@@ -54,7 +54,7 @@ def read_media_facts(path: Path) -> MediaFacts:
         has_gps=facts.has_gps or bool(places),
         credentials=credentials,
     )
-    return replace(facts, hints=tuple(_hints(facts, says_generated)))
+    return replace(facts, hints=(*facts.hints, *_hints(facts, says_generated)))
 
 
 def is_strongly_compressed(facts: MediaFacts) -> bool:

@@ -278,18 +278,9 @@ def _build(config: NetworkConfig, spec: PreprocessSpec, n_outputs: int) -> Netwo
 
 def load_imagenet(network: Network, config: NetworkConfig) -> None:
     """Start the branches that `config.pretrained` names from ImageNet weights."""
-    if config.pretrained == "none":
-        return
     path = Path(config.pretrained_file) if config.pretrained_file else None
-    if isinstance(network, XceptionNetwork):
-        network.backbone.load_imagenet(path)
-    elif isinstance(network, BranchNetwork):
-        if network.transform is None or config.pretrained == "both":
-            network.backbone.load_imagenet(path)
-    elif isinstance(network, MdCsdNetwork):
-        network.rgb.load_imagenet(path)
-        if config.pretrained == "both":
-            network.frequency.load_imagenet(path)
+    for backbone in _pretrained_backbones(network, config):
+        backbone.load_imagenet(path)
 
 
 def freeze_stages(network: Network, n_stages: int, config: NetworkConfig) -> None:
@@ -297,15 +288,20 @@ def freeze_stages(network: Network, n_stages: int, config: NetworkConfig) -> Non
 
     Their batch-norm statistics still follow the data, as a frequency picture needs.
     """
-    branches = {
-        "rgb": config.pretrained != "none",
-        "frequency": config.pretrained == "both",
-        "backbone": config.pretrained != "none",
-    }
-    for name, is_pretrained in branches.items():
-        backbone = getattr(network, name, None)
-        if is_pretrained and isinstance(backbone, StagedBackbone):
-            backbone.stages[:n_stages].requires_grad_(False)
+    for backbone in _pretrained_backbones(network, config):
+        backbone.stages[:n_stages].requires_grad_(False)
+
+
+def _pretrained_backbones(network: Network, config: NetworkConfig) -> list[StagedBackbone]:
+    """The backbones that start from ImageNet weights: with "rgb" those that see pixels."""
+    if config.pretrained == "none" or isinstance(network, Cnn):
+        return []
+    if isinstance(network, MdCsdNetwork):
+        both = [network.rgb, network.frequency]
+        return both if config.pretrained == "both" else both[:1]
+    assert isinstance(network, XceptionNetwork | BranchNetwork)
+    sees_pixels = isinstance(network, XceptionNetwork) or network.transform is None
+    return [network.backbone] if sees_pixels or config.pretrained == "both" else []
 
 
 def to_score(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:

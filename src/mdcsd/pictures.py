@@ -38,9 +38,11 @@ def read_image(path: Path) -> RgbArray:
 
     CMYK is converted, 16 bit is scaled to 8, transparency is laid on white as viewers do.
 
-    Raises: MediaError if the file is empty, no picture, cut off or absurdly large.
+    Raises: MediaError if the file is empty, no picture, cut off or absurdly large, holds several
+        pictures, or pixels whose range nothing says.
     """
     with _opened(path) as opened:
+        _check_is_one(path, opened)
         picture: Image.Image = ImageOps.exif_transpose(opened)
         return np.asarray(_eight_bit_rgb(picture))
 
@@ -111,7 +113,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     check_file(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF; the picture is whole
+            # of damaged EXIF, the picture is whole; and of size, below the bound of the error
+            warnings.simplefilter("ignore", UserWarning)
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as opened:
                 yield opened
     except UnidentifiedImageError:
@@ -122,6 +126,21 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise MediaError(
             f"{path}: the picture cannot be decoded ({error}). Save it again and retry."
         ) from None
+
+
+def _check_is_one(path: Path, picture: Image.Image) -> None:
+    """Refuse what a verdict on one picture of 8 or 16 bits would not be about."""
+    n_pictures = getattr(picture, "n_frames", 1)
+    if n_pictures > 1 and picture.format != "MPO":  # a camera's JPEG with a preview behind it
+        raise MediaError(
+            f"{path}: {n_pictures} pictures in one file, expected one. Save an animation as mp4 or "
+            "gif, pages as a picture each."
+        )
+    if picture.mode == "F":
+        raise MediaError(
+            f"{path}: pixels are floating-point numbers of unknown range. Save it with 8 or 16 "
+            "bits a channel."
+        )
 
 
 def _words_of(picture: Image.Image, exif: Image.Exif) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,6 @@
-"""Video files -> upright RGB frames. The only file that opens them.
+"""Video files -> RGB frames as a viewer sees them: upright, with square pixels.
+
+The only file that opens them.
 
 One sequential pass through the file; only the wanted frames are converted to RGB. Frames
 that FFmpeg marks as corrupt are dropped, not scored, and a file that is mostly missing
@@ -8,7 +10,6 @@ that FFmpeg marks as corrupt are dropped, not scored, and a file that is mostly 
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -31,6 +32,10 @@ _FORMATS = "mov,mp4,avi,mpeg,mpegvideo,mpegts,matroska,webm,gif"
 # A frame of more is not decoded, whatever the container's header says: it would fill the memory.
 _MAX_FRAME_PIXELS = 178_956_970  # Pillow's bound for pictures
 
+# Pixels this much wider than high, or higher than wide, are taken for a slip in the header: real
+# ones (DV, DVD, HDV) are at most 2.2.
+_MOST_OBLONG = 3.0
+
 # A file may lose this share of its frames (edit lists, a bad packet) before it counts as damaged.
 _TOLERATED_LOSS = 0.1
 
@@ -46,14 +51,14 @@ def iter_frames(path: Path, selection: FrameSelection) -> Iterator[Frame]:
     is_wanted = _choose(path, selection)
     with _opened(path) as container:
         info = _describe(path, container)
-        damage = _Damage(info)
+        damage, aspect = _Damage(info), _pixel_aspect(container)
         time_s = -1.0 / info.fps
         for index, decoded in enumerate(_decode(container, damage)):
             if selection.end is not None and index >= selection.end:
                 return
             time_s = _rising(decoded.time, time_s, info.fps)
             if is_wanted(index, time_s) and not decoded.is_corrupt:
-                yield Frame(index, time_s, _upright(decoded))
+                yield Frame(index, time_s, _as_shown(decoded, aspect))
         damage.check()
 
 
@@ -107,6 +112,7 @@ def read_container_facts(path: Path) -> MediaFacts:
             frame_rate=info.fps,
             bit_rate_bps=_bit_rate(container, stream),
             tags={str(name): str(value) for name, value in tags.items()},
+            hints=tuple(_stretch_hint(_pixel_aspect(container))),
         )
 
 
@@ -161,8 +167,8 @@ def _opened(path: Path) -> Iterator[Any]:
     except (av.error.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(
-            f"{path}: not a video that can be opened ({reason}). Expected a whole mp4, avi, mpg, "
-            "mov, mkv, webm or gif file; if it should be one, copy it again."
+            f"{path}: not a video that can be opened ({reason}). Expected a whole mp4, mov, avi, "
+            "mpg, ts, mkv, webm or gif file; if it should be one, copy it again."
         ) from None
     with container:
         if not container.streams.video:
@@ -176,6 +182,17 @@ def _describe(path: Path, container: Any) -> VideoInfo:
     if stream.codec_context is None or not stream.width or not stream.height:
         raise MediaError(f"{path}: the video's codec or size is unknown. Convert it to H.264 mp4.")
     return VideoInfo(path, stream.width, stream.height, float(rate), _claimed_duration(stream))
+
+
+def _pixel_aspect(container: Any) -> float:
+    """Width over height of a stored pixel as players show it, 1 where the file says nothing."""
+    aspect = float(container.streams.video[0].sample_aspect_ratio or 1)
+    return aspect if 1.0 / _MOST_OBLONG <= aspect <= _MOST_OBLONG else 1.0
+
+
+def _stretch_hint(pixel_aspect: float) -> Iterator[str]:
+    if pixel_aspect != 1.0:
+        yield f"stored with oblong pixels: faces were judged {pixel_aspect:.3g} times as wide"
 
 
 def _rotation(container: Any) -> int:
@@ -233,8 +250,7 @@ class _Damage:
                 what = f"the picture ends at {self.end_s:.1f} of {claimed_s:.1f} s"
             raise MediaError(
                 f"{name}: {what}: the file is cut off or damaged. Copy it again, or save the "
-                f"readable part with: ffmpeg -err_detect ignore_err "
-                f"-i {shlex.quote(name.name)} readable.mp4"
+                "readable part with: ffmpeg -err_detect ignore_err -i FILE readable.mp4"
             )
 
 
@@ -299,7 +315,12 @@ def _rising(time_s: float | None, previous_s: float, fps: float) -> float:
     return float(time_s)
 
 
-def _upright(decoded: Any) -> RgbArray:
-    rgb: RgbArray = decoded.to_ndarray(format="rgb24")
+def _as_shown(decoded: Any, pixel_aspect: float) -> RgbArray:
+    """Convert a frame to RGB, with square pixels and upright, as players show it."""
+    if pixel_aspect == 1.0:
+        rgb: RgbArray = decoded.to_ndarray(format="rgb24")
+    else:
+        width = max(round(decoded.width * pixel_aspect), 1)
+        rgb = decoded.to_ndarray(format="rgb24", width=width, interpolation="BICUBIC")
     quarter_turns = int(decoded.rotation) // 90
     return np.ascontiguousarray(np.rot90(rgb, k=quarter_turns)) if quarter_turns else rgb

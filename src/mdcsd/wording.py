@@ -77,5 +77,4 @@ def media_warnings(media: MediaFacts) -> Iterator[str]:
         yield (
             f"strong compression, or a very still picture: {media.bits_per_pixel:.3f} bits a pixel"
         )
-    if media.kind == "video":
-        yield from media.hints
+    yield from media.hints

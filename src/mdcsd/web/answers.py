@@ -33,7 +33,9 @@ class JobStatus(BaseModel):
     )
     score: float | None = Field(description="0..1, higher is more fake; null without a verdict.")
     error: str | None = Field(description="Why the file could not be judged.")
-    expires_s: float = Field(description="Unix time at which everything about it is deleted.")
+    expires_s: float = Field(
+        description="Unix time at which everything about it is deleted; later once it is judged."
+    )
 
 
 class JobList(BaseModel):

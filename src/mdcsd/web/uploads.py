@@ -19,6 +19,7 @@ from typing import IO
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from mdcsd.inputs import is_iso_picture
 from mdcsd.web.jobs import JobStore
 from mdcsd.web.settings import Limits
 
@@ -30,8 +31,6 @@ _TS_PACKET = 188
 # the middle of sending would see a broken connection instead of the reason.
 _DRAIN_BYTES = 16 << 20
 _DRAIN_S = 3.0
-
-_ISO_PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 
 
 class Refused(Exception):
@@ -88,6 +87,7 @@ class Admission:
             yield
         finally:
             self._open[who] -= 1
+            self._open += Counter()  # forget whoever has none open
 
     def sent(self, job_id: str, address: str) -> None:
         """Remember for as long as it is in flight that a program at an address sent a file."""
@@ -236,7 +236,7 @@ def sniff(head: bytes) -> str | None:
     if head[:4] == b"RIFF":
         return {b"AVI ": ".avi", b"WEBP": ".webp"}.get(head[8:12])
     if head[4:8] == b"ftyp":
-        return None if head[8:12] in _ISO_PICTURE_BRANDS else ".mp4"
+        return None if is_iso_picture(head) else ".mp4"
     if head[4:8] in (b"moov", b"mdat", b"wide"):  # QuickTime before there was ftyp
         return ".mp4"
     if head[:2] == b"BM" and head[6:10] == bytes(4):
