@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import MEDIA
+from conftest import MEDIA, save_noise
 from mdcsd.checkpoint import load_checkpoint
 from mdcsd.cli import main
 from mdcsd.config import PrepareDatasetConfig
@@ -385,3 +385,31 @@ def test_what_is_not_read_is_refused(demo, celebdf, tmp_path, capsys):
     run("evaluate", "--weights", demo[0].checkpoint, "--data",
         f"celebdf2={celebdf / 'List_of_testing_videos.txt'}", code=2)  # fmt: skip
     assert "a file. Expected the folder of celebdf2" in capsys.readouterr().err
+
+
+def test_a_split_that_training_did_not_have_is_told(demo, tmp_path):
+    """Trap: of plain folders training draws its split of crops, `evaluate` of videos."""
+    clips = tmp_path / "clips"
+    shutil.copytree(demo[1] / "clips", clips)
+    config = EvaluateConfig(
+        weights=str(demo[0].checkpoint), data=(f"mine={clips}",), frames=1, draws=0, tsne=False,
+        output=str(tmp_path / "out"),
+    )  # fmt: skip
+    (told,) = (each for each in evaluate(config).report["warnings"] if "split" in each)
+    assert "that of the training of crops (80/10/10 by video" in told and "*_test_tf" in told
+    whole = evaluate(replace(config, split="all"))
+    assert not any("split" in each for each in whole.report["warnings"])
+
+
+def test_crops_narrower_than_the_network_expects_are_judged_and_told(demo, tmp_path):
+    for label in ("real", "fake"):
+        for number in range(2):
+            crop = tmp_path / f"{label}_test" / "0" / label / str(number) / "0.png"
+            save_noise(crop, number)
+    config = EvaluateConfig(
+        weights=str(demo[0].checkpoint), data=(f"wilddeepfake={tmp_path}",), draws=0, tsne=False,
+        output=str(tmp_path / "out"),
+    )  # fmt: skip
+    report = evaluate(config).report
+    assert report["n_frames"] == 4
+    assert any("taken as 1 times a detector's box" in each for each in report["warnings"])

@@ -228,3 +228,16 @@ def test_a_video_that_cannot_be_judged_is_of_no_class():
         "original": [1, 0, 0, 1], "A": [0, 1, 0, 0], "C": [0, 0, 0, 1],
     }  # fmt: skip
     assert found["accuracy"]["video"]["value"] == pytest.approx(2 / 3)  # C is no class of it
+
+
+@pytest.mark.parametrize(("pool", "faces"), [("topk", 1), ("mean", 5)])
+def test_class_probabilities_are_of_the_faces_that_make_the_score(pool, faces):
+    names = ("original", "A", "B")
+    high = [0.1, 0.2, 0.7]
+    rows = [("B", "video", 0, i, 2, [0.6, 0.3, 0.1] if i else high, 5) for i in range(5)]
+    rows += [("original", "other", 0, i, 0, [0.8, 0.1, 0.1], 5) for i in range(5)]
+    measured = _measured(rows, names)
+    found = class_figures(measured, measured.predictions(), names, Rules(draws=10, pool=pool))
+    counts = dict(zip(*(found["confusion"]["video"][each] for each in ("rows", "counts")),
+                      strict=True))  # fmt: skip
+    assert counts["B"] == ([0, 0, 1] if faces == 1 else [1, 0, 0])

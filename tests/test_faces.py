@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,6 +37,14 @@ def test_a_moved_picture_moves_the_box(finder, portrait):
     (here,), (there,) = finder.find(portrait), finder.find(moved)
     shift = np.array(there.box_xyxy_px) - np.array(here.box_xyxy_px)
     assert np.abs(shift - (200, 150, 200, 150)).max() < 12
+
+
+def test_finders_made_at_once_leave_standard_error_open():
+    """Each silences its library for a moment; the second would keep the first one's silence."""
+    before = os.fstat(2)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: FaceFinder(), range(8)))
+    assert os.path.samestat(os.fstat(2), before)
 
 
 def test_no_face_in_noise_or_black(finder):

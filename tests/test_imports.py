@@ -20,7 +20,7 @@ ROOMS = (
     "judging_config", "settings", "recipe", "settings_text",
     "inputs", "storage", "default_weights", "catalogue",
     "pictures", "video", "encoding", "media_facts", "faces", "tracks", "masks",
-    "face_crops", "process_frames",
+    "face_crops", "cut_journal", "process_frames",
     "representation", "crops", "source_scan", "source_lists", "source_layouts",
     "sources", "splits", "datasets", "tfrecord", "records",
     "shard_set", "split_writer", "prepare_dataset",

@@ -15,10 +15,14 @@ from scipy import fft
 
 from conftest import save_noise
 from mdcsd import split_writer as room
-from mdcsd.config import PrepareDatasetConfig
+from mdcsd.catalogue import write_catalogue
+from mdcsd.config import PrepareDatasetConfig, ProcessFramesConfig
+from mdcsd.encoding import write_video
 from mdcsd.errors import DataError, InputError, SettingError
+from mdcsd.nouns import VideoEntry, VideoKey
 from mdcsd.pictures import read_image
 from mdcsd.prepare_dataset import prepare_dataset
+from mdcsd.process_frames import FACES_CSV_COLUMNS, process_frames
 from mdcsd.records import decode_record
 from mdcsd.shard_set import keep_manipulations, open_shards
 from mdcsd.tfrecord import ShardReader
@@ -289,3 +293,58 @@ def test_a_video_whose_crops_are_all_damaged_is_unjudged(tmp_path):
     assert shards.manipulations == {"Deepfakes", "FaceSwap"}
     assert keep_manipulations(shards, ("FaceSwap",)).unjudged == ()
     assert len(keep_manipulations(shards, ("Deepfakes",)).unjudged) == 1
+
+
+def test_videos_without_a_face_or_a_frame_are_counted_in_a_plain_folder(tmp_path):
+    """A figure over the others alone would flatter."""
+    clips = tmp_path / "clips"
+    for name in ("original", "Deepfakes"):
+        (clips / name).mkdir(parents=True)
+        write_video(clips / name / "blank.mp4", [np.zeros((64, 64, 3), np.uint8)] * 3, 25)
+        (clips / name / "broken.mp4").write_bytes(b"no video")
+    crops = tmp_path / "crops"
+    config = ProcessFramesConfig(video_path=str(clips), output_path=str(crops), workers=1)
+    assert len(process_frames(config).failed) == 2
+    columns = ",".join(FACES_CSV_COLUMNS)
+    rows = [columns]
+    for name in ("original", "Deepfakes"):
+        for video in range(10):
+            crop = f"{name}/v{video}_0000.png"
+            save_noise(crops / crop, video)
+            rows.append(f"{crop},{name}/v{video}.mp4,0,0.0,0,0,64,64,0.9,0,1.3,,3")
+    (crops / "faces.csv").write_text("\n".join(rows) + "\n")
+    prepared = run(crops, raw=True, color=True)
+    unjudged = [video for each in prepared.splits for video in open_shards(each.folder).unjudged]
+    assert sorted((*video.key[1:], video.label) for video in unjudged) == [
+        ("Deepfakes", "blank", 1), ("Deepfakes", "broken", 1),
+        ("original", "blank", 0), ("original", "broken", 0),
+    ]  # fmt: skip
+
+
+def test_crops_of_an_interrupted_cut_are_refused(tmp_path):
+    """Trap: what was not cut yet would count as videos without a face."""
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    entries = []
+    for number, split in enumerate(("train", "val", "test")):
+        path = clips / f"{number}.mp4"
+        write_video(path, [np.zeros((64, 64, 3), np.uint8)] * 3, 25)
+        key = VideoKey("mine", "original", str(number))
+        entries.append(VideoEntry(path, key, 0, split, (str(number),)))
+    write_catalogue(tmp_path / "mine.csv", entries)
+    config = ProcessFramesConfig(
+        video_path=str(tmp_path / "mine.csv"), output_path=str(tmp_path / "crops"), workers=1
+    )
+    process_frames(config)
+    (journal,) = (tmp_path / "crops" / ".process_frames").rglob("1.mp4.json")
+    journal.unlink()
+    with pytest.raises(DataError, match=r"1 of 3 videos are not cut yet \(mine/original/1\.mp4\)"):
+        run(tmp_path / "crops", raw=True, color=True)
+
+
+def test_an_unlabelled_picture_that_cannot_be_read_is_no_fake(tmp_path):
+    save_noise(tmp_path / "some" / "a.png", 0)
+    (tmp_path / "some" / "b.png").write_bytes(b"no picture")
+    (split,) = run(tmp_path / "some", raw=True, color=True).splits
+    (video,) = open_shards(split.folder).unjudged
+    assert (video.key.video_id, video.label) == ("b", -1)

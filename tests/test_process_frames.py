@@ -12,6 +12,7 @@ import pytest
 
 from mdcsd import process_frames as room
 from mdcsd.config import ProcessFramesConfig
+from mdcsd.cut_journal import read_results
 from mdcsd.encoding import write_video
 from mdcsd.errors import InputError
 from mdcsd.pictures import read_image
@@ -167,7 +168,11 @@ def test_a_broken_video_is_named_and_the_rest_is_done(videos, tmp_path):
     assert [result.video for result in summary.failed] == ["bad.mp4"]
     assert "not a video" in summary.failed[0].error
     assert summary.n_crops == 32
-    assert not (tmp_path / "out" / ".process_frames" / "videos" / "bad.mp4.json").exists()
+    (noted,) = (each for each in read_results(tmp_path / "out") if each.error)
+    assert noted == summary.failed[0]
+    shutil.copy(videos / "two.mp4", videos / "bad.mp4")  # copied again: now it is whole
+    summary = run(videos, tmp_path / "out")
+    assert (summary.n_resumed, summary.failed, summary.n_crops) == (2, (), 48)
 
 
 def test_frames_without_a_face_are_counted(tmp_path):

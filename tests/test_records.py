@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 
@@ -87,16 +90,32 @@ def test_a_folder_without_an_index_is_unfinished(tmp_path):
         open_shards(tmp_path / "gone")
 
 
-def test_a_single_file_is_described_as_its_folder(train_set):
+def test_a_single_file_is_described_as_its_folder(train_set, tmp_path):
     folder = open_shards(train_set)
-    single = open_shards(train_set / "data.tfrecords")
+    alone = tmp_path / train_set.name / "data.tfrecords"
+    alone.parent.mkdir()
+    shutil.copy(train_set / "data.tfrecords", alone)
+    single = open_shards(alone)
+    assert single.split is None
     for name in ("class_names", "counts", "representation", "channels", "crop_scale", "shape"):
         assert getattr(folder, name) == getattr(single, name), name
 
 
-def test_a_shard_of_another_size_than_indexed_is_refused(train_set, tmp_path):
-    import shutil
+def test_a_file_beside_its_index_is_what_that_says(train_set, tmp_path):
+    """Else a test set given by its file could be trained on, and lost its faceless videos."""
+    assert open_shards(train_set / "data.tfrecords") == open_shards(train_set)
+    copy = tmp_path / train_set.name
+    shutil.copytree(train_set, copy)
+    index = json.loads((copy / "index.json").read_text())
+    (shard,) = index["shards"]
+    second = {**shard, "name": "data-00001-of-00002.tfrecords"}
+    shutil.copy(copy / shard["name"], copy / second["name"])
+    (copy / "index.json").write_text(json.dumps({**index, "shards": [shard, second]}))
+    with pytest.raises(DataError, match="one of 2 parts of a data set"):
+        open_shards(copy / second["name"])
 
+
+def test_a_shard_of_another_size_than_indexed_is_refused(train_set, tmp_path):
     copy = tmp_path / train_set.name
     shutil.copytree(train_set, copy)
     with open(copy / "data.tfrecords", "ab") as file:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from safetensors.torch import save_file
 from conftest import MEDIA
 from mdcsd.cli import main
 from mdcsd.errors import DataError, InputError, SettingError
+from mdcsd.metrics import describe_pooling
 from mdcsd.recipe import load_settings
 from mdcsd.reproduce import make_plan
+from mdcsd.runs import RunFolder
 from trees import ClipMaker, make_celebdf, make_dfd, make_ffpp, tiny, words
 
 PRETRAINED = "network.pretrained=none"
@@ -61,7 +64,7 @@ def table(output):
 def test_ffpp_c23(ffpp, tmp_path, capsys, request):
     output = tmp_path / "out"
     arguments = ("ffpp_c23", "--data", f"ffpp={ffpp}", "--output", str(output),
-                 *words(tiny(PRETRAINED)))  # fmt: skip
+                 *words(tiny(PRETRAINED, "test.pool=mean")))  # fmt: skip
     run(*arguments)
     rows = table(output)
     names = ["Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures"]
@@ -103,8 +106,19 @@ def _check_commands_are_real(rows):
         for command in row["command"].split(" && "):
             _, name, *rest = shlex.split(command)
             context = group.commands[name].make_context(name, rest)
+            given = context.params
+            meant = load_settings(given["recipe"], given["assignments"], {})
             if name == "train":
-                load_settings(context.params["recipe"], context.params["assignments"] or [], {})
+                run = RunFolder(Path(given["output"])).resumed_settings({})
+                assert given["model"] == run.network.name
+                assert (meant.augment, meant.blend) == (run.augment, run.blend)
+                known = replace(meant.train, **{
+                    each: getattr(run.train, each)
+                    for each in ("train_dataset", "val_dataset", "output", "seed")
+                })  # fmt: skip
+                assert known == run.train
+            else:
+                assert row["pooling"] == describe_pooling(meant.test.pool)
 
 
 def test_cross(ffpp, celebdf, tmp_path):
@@ -184,6 +198,20 @@ def test_what_is_missing_is_said(ffpp, celebdf, tmp_path):
     with pytest.raises(DataError, match="compression c40"):
         # c40 was not downloaded: its recipe must not quietly take c23
         make_plan(Path("ffpp_c40"), [], [("ffpp", ffpp)], tmp_path)
+
+
+def test_what_the_data_lacks_stands_in_plan_and_table(ffpp, tmp_path, capsys):
+    """Trap: of half a download, "the paper's table"."""
+    sets = tiny(PRETRAINED, 'protocol.tests=["ffpp"]')
+    arguments = ("cross", "--data", f"ffpp={ffpp}", "--output", str(tmp_path), *words(sets))
+    run(*arguments, "--dry-run")
+    planned = capsys.readouterr().out
+    run(*arguments)
+    missing = json.loads((tmp_path / "table.json").read_text())["missing"]["ffpp"]
+    assert any("videos are not there" in line for line in missing)
+    assert any(line.startswith("masks of ") for line in missing)
+    text = (tmp_path / "table.md").read_text()
+    assert all(f"missing: {line}" in planned and f"- ffpp: {line}" in text for line in missing)
 
 
 def test_a_manipulation_that_was_not_downloaded_is_said_before_anything_runs(ffpp, tmp_path):

@@ -93,7 +93,18 @@ def test_couples_of_even_people():
         often.append(sum(who[fake] == "often" for _, fake in drawn) / len(drawn))
     assert np.allclose(often, [0.96, 96**0.5 / (96**0.5 + 2), 0.5], atol=0.06)
     whole = draw_epoch(labels, who, np.arange(2), 0.0, "couples", 200, 0, 0, True, 1.0)
-    assert sorted(whole[1::2].tolist()) == list(range(2, 102))  # none twice before all
+    fakes = whole[1::2].tolist()
+    assert sorted(fakes) == list(range(2, 102))  # none twice before all
+    rare = [fakes.index(fake) for fake in (3, 98, 99, 100, 101)]
+    assert max(rare) > 50  # drawn first, being rare, they do not come first
+
+
+def test_float_list_sets_of_other_classes_do_not_join(with_landmarks):
+    """Their records say a number alone: 1 of (original, B) would become A."""
+    three = replace(open_shards(with_landmarks[0]), class_names=("original", "A", "B"))
+    two = replace(three, class_names=("original", "B"), is_float_list=True)
+    with pytest.raises(DataError, match="know them by number alone"):
+        join_shards([three, two])
 
 
 def test_only_blends_take_no_real_fake():

@@ -20,6 +20,7 @@ from mdcsd.judging_nouns import Predictions
 from mdcsd.metrics import (
     auc,
     confusion,
+    count_top,
     deciding_track,
     equal_error_rate,
     frames_sampled,
@@ -139,7 +140,7 @@ def _pool_rows(
         scores.append(0.5 if score is None else score)
         mean = tossed
         if score is not None:
-            faces = _deciding(rows, predictions, sampled[video]) if pool == "track" else rows
+            faces = _deciding(rows, predictions, sampled[video], pool)
             mean = frames.probability[faces].mean(axis=0)
         two = np.array([1.0 - scores[-1], scores[-1]])
         probabilities.append(two if len(class_names) == 2 else mean)
@@ -149,8 +150,12 @@ def _pool_rows(
     )
 
 
-def _deciding(rows: list[int], predictions: Predictions, n_sampled: int) -> list[int]:
-    """Those rows of a video that are of the person whose score is the video's."""
+def _deciding(rows: list[int], predictions: Predictions, n_sampled: int, pool: Pool) -> list[int]:
+    """Those rows of a video that make its score, see `metrics.pool_video`."""
+    if pool == "mean":
+        return rows
+    if pool == "topk":
+        return sorted(rows, key=lambda row: -predictions.score[row])[: count_top(len(rows))]
     tracks: dict[int, list[tuple[int, float]]] = defaultdict(list)
     for row in rows:
         key = predictions.keys[row]

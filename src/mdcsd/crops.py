@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mdcsd.catalogue import CATALOGUE_NAME, read_catalogue, video_name
+from mdcsd.cut_journal import JOURNAL, journal_of, read_results
 from mdcsd.errors import DataError, InputError
 from mdcsd.inputs import IMAGE_SUFFIXES, find_media
 from mdcsd.judging_nouns import UnjudgedVideo
@@ -86,6 +87,29 @@ def read_crop_folder(directory: Path, crop_scale: float) -> list[CropEntry]:
     return entries
 
 
+def read_faceless(directory: Path) -> list[CropEntry]:
+    """Stand-ins for the videos that process_frames cut no crop of into a folder of class folders.
+
+    Returns: an entry each, whose picture is not there, for `read_crop_folder`'s entries lack them.
+    """
+    names = [Path(result.video) for result in read_results(directory) if not result.rows]
+    entries = []
+    for name in names:
+        split, class_name, below = _place(name)
+        picture = below.with_name(f"{below.stem}_0000.png")
+        entries.append(_from_name(directory / name, directory.name, split, class_name, picture))
+    return entries
+
+
+def unjudged_video(entry: CropEntry) -> UnjudgedVideo:
+    """A video no face of which can be judged, by one of its crops or a stand-in."""
+    manipulation = entry.key.manipulation
+    is_real = manipulation.lower() in REAL_CLASS_NAMES
+    label = -1 if manipulation == UNLABELLED else int(not is_real)
+    identity = entry.source_ids[0] if entry.source_ids else ""
+    return UnjudgedVideo(entry.key, label, manipulation, entry.compression, identity)
+
+
 def read_catalogued_crops(path: Path, catalogue: Path | None = None) -> CropSet:
     """Catalogue the crops of a folder that process_frames made from a catalogue.csv, or the
     crops that a catalogue.csv itself names.
@@ -97,7 +121,8 @@ def read_catalogued_crops(path: Path, catalogue: Path | None = None) -> CropSet:
         path: the folder, or the catalogue.
         catalogue: takes the place of the folder's own; crops of other videos are left out.
 
-    Raises: DataError if a crop belongs to no video of the folder's own catalogue.
+    Raises: DataError if a crop belongs to no video of the folder's own catalogue, or
+        process_frames has not come to some of its videos yet.
     """
     if path.is_file():
         videos = [video for video in read_catalogue(path) if video.crop_scale is not None]
@@ -105,6 +130,7 @@ def read_catalogued_crops(path: Path, catalogue: Path | None = None) -> CropSet:
     else:
         videos = read_catalogue(catalogue or path / CATALOGUE_NAME)
         named = {video_name(video): video for video in videos}
+        _check_all_cut(path, named)
         entries = _cut_crops(path, named, leave_out=catalogue is not None)
     if not entries:
         raise InputError(f"{path}: no crop of a video of the catalogue. Run process_frames.py.")
@@ -121,6 +147,19 @@ def read_catalogued_crops(path: Path, catalogue: Path | None = None) -> CropSet:
     numbered = [replace(entry, label=labels[entry.class_name]) for entry in entries]
     _check_unique(numbered)
     return CropSet(numbered, unjudged)
+
+
+def _check_all_cut(directory: Path, videos: dict[str, VideoEntry]) -> None:
+    """Tell what was not cut yet from what has no face; a folder without journals is believed."""
+    if not (directory / JOURNAL).is_dir():
+        return
+    wanted = [name for name, video in videos.items() if video.split]
+    uncut = [name for name in wanted if not journal_of(directory, name).is_file()]
+    if uncut:
+        raise DataError(
+            f"{directory}: {len(uncut)} of {len(wanted)} videos are not cut yet ({uncut[0]}). Run "
+            "process_frames again with the same settings: it goes on where it stopped."
+        )
 
 
 def _cut_crops(directory: Path, videos: dict[str, VideoEntry], leave_out: bool) -> list[CropEntry]:

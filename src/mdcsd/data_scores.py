@@ -23,6 +23,7 @@ from mdcsd.predictions import choose_compression, join_predictions
 from mdcsd.records import FLOAT_LIST
 from mdcsd.shard_set import INDEX_NAME, ShardSet, drop_manipulations, open_shards
 from mdcsd.sources import parse_data_argument
+from mdcsd.splits import DRAWN_OF_CROPS
 from mdcsd.video_scores import score_videos
 
 
@@ -111,6 +112,7 @@ def score_data(
     # Where it has none of the manipulations asked for, its real videos are judged.
     entries = select(scanned.entries, config.split, config.manipulations, config.compression)
     chosen = _limit(entries, config.limit, config.seed)
+    learned = str(detector.checkpoint.provenance.get("split_by") or "")
     versions = (*([recode] if recode else []), *(SUITE if config.robustness else ()))
     scores = score_videos(detector, chosen, config.frames, versions, config.seed, progress)
     return DataScores(
@@ -118,21 +120,49 @@ def score_data(
         perturbed=scores.perturbed,
         features=scores.features,
         feature_names=scores.feature_names,
-        warnings=(*scores.unread, *scanned.scan.missing, *_split_warning(data, scanned, config)),
+        warnings=(
+            *scores.unread,
+            *scanned.scan.missing,
+            *_narrow_warning(detector, chosen, data.root),
+            *_split_warning(data, scanned, config, learned),
+        ),
         n_unread=len(scores.unread),
         compressions=frozenset(entry.compression for entry in scanned.entries),
     )
 
 
-def _split_warning(data: OpenData, scanned: Scanned, config: EvaluateConfig) -> list[str]:
-    """A split drawn anew, and kept nowhere, may not be the one that training had."""
-    if not scanned.is_split_lost or config.split == "all":
-        return []
+def _narrow_warning(detector: Detector, entries: list[VideoEntry], root: Path) -> list[str]:
+    """Crops that a data set came with may show less than the network was trained with."""
+    wanted = detector.checkpoint.preprocess.crop_scale
+    narrow = {each.crop_scale for each in entries if (each.crop_scale or wanted) < wanted}
     return [
-        f"{data.root}: its split was drawn by seed {config.split_seed} and cannot be kept there "
-        "(no right to write). If a training drew it by another seed, its videos are tested on: "
-        "set evaluate.split_seed, or give the catalogue.csv of that training."
+        f"{root}: its crops are taken as {scale:g} times a detector's box, the network was trained "
+        f"with {wanted:g}: they are judged as they are, and may score worse for it"
+        for scale in sorted(filter(None, narrow))
     ]
+
+
+def _split_warning(
+    data: OpenData, scanned: Scanned, config: EvaluateConfig, learned: str
+) -> list[str]:
+    """A split drawn here may not be the one that training had: of that, `learned` tells."""
+    is_drawn = scanned.is_split_lost or scanned.split_path is not None
+    if not is_drawn or config.split == "all":
+        return []
+    told = []
+    if learned.startswith(DRAWN_OF_CROPS):
+        told.append(
+            f"{data.root}: its split was drawn of its videos, that of the training of crops "
+            f"({learned}). If the checkpoint learned from these videos, it is tested on some that "
+            "it learned from: judge the *_test_tf folder beside its training data instead."
+        )
+    if scanned.is_split_lost:
+        told.append(
+            f"{data.root}: its split was drawn by seed {config.split_seed} and cannot be kept "
+            "there (no right to write). If a training drew it by another seed, its videos are tested "
+            "on: set evaluate.split_seed, or give the catalogue.csv of that training."
+        )
+    return told
 
 
 def _score_records(

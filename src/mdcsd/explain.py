@@ -84,10 +84,10 @@ def _explain(
 ) -> list[Heatmaps]:
     spec = checkpoint.preprocess
     heat = _heat(network, spec, crops, device)
-    if network.mirrors:  # the score is the mean over both views, and so is the heat
+    if network.mirrors:  # the score is made of both views, and so is the heat
         mirrored = [replace(crop, rgb=np.ascontiguousarray(crop.rgb[:, ::-1])) for crop in crops]
         of_mirrored = _heat(network, spec, mirrored, device)
-        heat = {name: (each + of_mirrored[name][..., ::-1]) / 2 for name, each in heat.items()}
+        heat = {name: each + of_mirrored[name][..., ::-1] for name, each in heat.items()}
     differences = _log_dct_differences(_stacked(crops, spec).to(device), checkpoint)
     maps = {
         name: [_on_crop(one, crop, spec) for one, crop in zip(each, crops, strict=True)]

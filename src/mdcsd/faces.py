@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -29,6 +30,8 @@ _OVERLAP = 0.3  # boxes that overlap more than this are one face
 _MESH_SCALE = 1.5  # side of the picture FaceMesh sees over the detector's box
 _RIGHT_EYE, _LEFT_EYE = 0, 1
 _MESH_RIGHT_EYE, _MESH_LEFT_EYE = 33, 263  # outer corners in FaceMesh's order
+
+_STDERR = threading.Lock()
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -55,7 +58,8 @@ class FaceFinder:
             rgb: uint8 (H, W, 3), RGB, upright.
 
         Returns: Faces of at least `MIN_CONFIDENCE` in which FaceMesh sees a face with at
-            least `MIN_PRESENCE`. Faces under about 30 px are missed, as are faces upside down.
+            least `MIN_PRESENCE`. The whole picture is looked at with 192 px a side: faces narrower
+            than about a twentieth of its longer side may be missed, as are faces upside down.
         """
         found = []
         for centre, size, key_points, confidence in self._detect(rgb):
@@ -156,16 +160,17 @@ class _Model:
 @contextmanager
 def _quiet_stderr() -> Iterator[None]:
     """Keep a library from greeting the user: it writes to file descriptor 2 from C++."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)
+    with _STDERR:  # of two threads the second would keep the first one's silence for good
+        sys.stderr.flush()
+        saved = os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            os.close(nowhere)
 
 
 def box_area(box: BoxXyxy) -> float:

@@ -247,8 +247,13 @@ def pool_video(
         track = deciding_track(score_of_frame, n_sampled)
         return None if track is None else float(np.mean(tracks[track]))
     everyone = np.sort([score for scores in tracks.values() for score in scores])[::-1]
-    n_kept = len(everyone) if pool == "mean" else max(math.ceil(_TOP_SHARE * len(everyone)), 1)
+    n_kept = len(everyone) if pool == "mean" else count_top(len(everyone))
     return float(everyone[:n_kept].mean())
+
+
+def count_top(n_faces: int) -> int:
+    """How many of a video's faces `topk` pools."""
+    return max(math.ceil(_TOP_SHARE * n_faces), 1)
 
 
 def deciding_track(

@@ -102,7 +102,8 @@ def _centre_crop(pixels: RgbArray, crop_scale: float, wanted_scale: float) -> Rg
     if crop_scale < wanted_scale - 1e-3:
         raise DataError(
             f"crops of scale {crop_scale:g} show less than the network expects "
-            f"({wanted_scale:g}). Cut them again with --scale {wanted_scale:g}."
+            f"({wanted_scale:g}). Cut them again with --scale {wanted_scale:g}; a data set's own "
+            "crops are judged as they are by: mdcsd evaluate --data."
         )
     height, width = pixels.shape[:2]
     return pixels[kept_part(height, crop_scale, wanted_scale),

@@ -7,12 +7,12 @@ What it writes below the output folder:
     faces.csv                                       one row a crop
     catalogue.csv                                   what each video is, where a catalogue said
     .process_frames/settings.json                   what every crop here was cut with
-    .process_frames/videos/<video path>.json        one finished video each
+    .process_frames/videos/<video path>.json        one video each, see cut_journal.py
 
 A video counts as done when its file in `.process_frames` is there, which is written after
 all its crops; faces.csv is made anew from all of these files. So a run that was interrupted
 goes on where it stopped, a second folder of videos may go into the same output, and a video
-that fails leaves no crops behind.
+that cannot be read leaves no crops behind, and is tried again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,15 @@ from typing import Any
 from mdcsd import storage
 from mdcsd.catalogue import CATALOGUE_NAME, add_to_catalogue, read_catalogue, video_name
 from mdcsd.config import ProcessFramesConfig
-from mdcsd.errors import DataError, InputError, MediaError
+from mdcsd.cut_journal import (
+    JOURNAL,
+    VideoResult,
+    journal_of,
+    read_result,
+    read_results,
+    write_result,
+)
+from mdcsd.errors import InputError, MediaError
 from mdcsd.face_crops import iter_crops
 from mdcsd.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media
 from mdcsd.nouns import FaceCrop, Progress, VideoEntry
@@ -43,20 +51,6 @@ _ROW_COLUMNS = (
     "mask_share",
 )  # fmt: skip
 FACES_CSV_COLUMNS = (*_ROW_COLUMNS, "frames_sampled")
-
-_JOURNAL = ".process_frames"
-
-
-@dataclass(frozen=True)
-class VideoResult:
-    """What became of one video: the rows of its crops, or the error that ended it."""
-
-    video: str
-    fingerprint: dict[str, Any]
-    n_frames: int
-    n_frames_without_face: int
-    rows: tuple[tuple[Any, ...], ...]
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,7 @@ class _Job:
     mask_path: Path | None = None
 
     def journal(self) -> Path:
-        return self.output / _JOURNAL / "videos" / f"{self.video}.json"
+        return journal_of(self.output, self.video)
 
     def fingerprint(self) -> dict[str, Any]:
         """What tells this video, and its mask, from others of the same name."""
@@ -127,7 +121,7 @@ def process_frames(config: ProcessFramesConfig, progress: Progress = lambda *_: 
             results[result.video] = result
             progress(len(results), len(jobs))
     finally:
-        storage.write_text(output / "faces.csv", _to_csv(_all_finished(output)))
+        storage.write_text(output / "faces.csv", _to_csv(read_results(output)))
     ordered = [results[job.video] for job in jobs]
     return Summary(
         n_videos=len(jobs),
@@ -190,7 +184,7 @@ def _keep_to_one_setting(output: Path, config: ProcessFramesConfig) -> None:
     now = asdict(config)
     for name in ("video_path", "output_path", "workers"):
         del now[name]
-    path = output / _JOURNAL / "settings.json"
+    path = output / JOURNAL / "settings.json"
     if not path.exists():
         storage.write_json(path, now)
         return
@@ -208,7 +202,9 @@ def _finished(job: _Job) -> VideoResult | None:
     needed = (job.journal(), job.path, *([job.mask_path] if job.mask_path else []))
     if not all(path.exists() for path in needed):
         return None
-    result = _read_result(job.journal())
+    result = read_result(job.journal())
+    if result.error:  # it may have been copied again since
+        return None
     now, before = job.fingerprint(), result.fingerprint
     same_content = all(before.get(key) == now[key] for key in ("bytes", "mtime_ns", "mask"))
     if not same_content and before.get("source") != now["source"]:
@@ -220,20 +216,6 @@ def _finished(job: _Job) -> VideoResult | None:
         len(row) == len(_ROW_COLUMNS) and (job.output / row[0]).is_file() for row in result.rows
     )
     return result if same_content and whole else None
-
-
-def _read_result(journal: Path) -> VideoResult:
-    saved = storage.read_json(journal)
-    try:
-        return VideoResult(**{**saved, "rows": tuple(tuple(row) for row in saved["rows"])})
-    except (KeyError, TypeError):
-        raise DataError(f"{journal}: not of this mdcsd. Delete it to cut the video anew.") from None
-
-
-def _all_finished(output: Path) -> list[VideoResult]:
-    """Every video finished in this folder, by this run or an earlier one, sorted by name."""
-    journals = (output / _JOURNAL / "videos").rglob("*.json")
-    return sorted(map(_read_result, journals), key=lambda result: result.video)
 
 
 def _run(jobs: list[_Job], workers: int) -> Iterator[VideoResult]:
@@ -277,8 +259,13 @@ def _process_video(job: _Job) -> VideoResult:
         if n_frames == 0:
             raise MediaError(f"{job.path}: ends before --start_frame {config.start_frame}.")
         result = VideoResult(job.video, fingerprint, n_frames, n_empty, tuple(rows))
-        storage.write_json(job.journal(), asdict(result))
-    except (MediaError, OSError) as error:
+        write_result(job.output, result)
+    except MediaError as error:
+        _remove_crops(job.output, job.old_crops())
+        unreadable = VideoResult(job.video, fingerprint, 0, 0, (), str(error))
+        write_result(job.output, unreadable)
+        return unreadable
+    except OSError as error:  # of the disk, and not of the video: nothing is noted of it
         _remove_crops(job.output, job.old_crops())
         return VideoResult(job.video, {}, 0, 0, (), _one_line(job.path, error))
     except BaseException:  # also Ctrl-C: no crops without a journal stay behind
@@ -287,11 +274,9 @@ def _process_video(job: _Job) -> VideoResult:
     return result
 
 
-def _one_line(path: Path, error: Exception) -> str:
-    if isinstance(error, OSError):
-        name = error.filename or path
-        return f"{name}: cannot be read ({error.strerror or error}). Check the path."
-    return str(error)
+def _one_line(path: Path, error: OSError) -> str:
+    name = error.filename or path
+    return f"{name}: cannot be read ({error.strerror or error}). Check the path."
 
 
 def _save_crop(job: _Job, crop: FaceCrop) -> tuple[Any, ...]:

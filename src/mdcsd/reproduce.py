@@ -44,12 +44,16 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class DataSource:
-    """A data set of a protocol: its videos with their splits, and where their records go."""
+    """A data set of a protocol: its videos with their splits, and where their records go.
+
+    `missing` are lines on what its lists name, and the protocol uses, and is not there.
+    """
 
     name: str
     entries: tuple[VideoEntry, ...]
     catalogue: Path
     is_crops: bool
+    missing: tuple[str, ...]
 
     def count(self, split: str, label: int) -> int:
         """How many videos of a split and label there are."""
@@ -161,16 +165,20 @@ def run_plan(plan: Plan, say: Say = print, hooks: Hooks | None = None) -> Outcom
 def command_of(plan: Plan, row: RowConfig, seed: int, source: DataSource) -> str:
     """The two commands that make one row again out of the records."""
     run = _run_folder(plan, row, seed)
+    network = load_settings(Path(plan.recipe), _sets(plan, row), {}).network.name
     train_words = [
         "mdcsd", "train", "--recipe", plan.recipe,
         *(word for each in _sets(plan, row) for word in ("--set", each)),
-        "--seed", str(seed), "--output", str(run), plan.settings.network.name,
+        "--seed", str(seed), "--output", str(run), network,
         records_of(plan, plan.train_source, "train"), records_of(plan, plan.train_source, "val"),
     ]  # fmt: skip
-    test_words = ["mdcsd", "test", str(run / "best.safetensors"), records_of(plan, source, "test")]
     kept = _tested_manipulations(plan, row, source)
-    if kept:
-        test_words += ["--set", f"test.manipulations={','.join(kept)}"]
+    test_sets = [*plan.assignments, *([f"test.manipulations={','.join(kept)}"] if kept else [])]
+    test_words = [
+        "mdcsd", "test", "--recipe", plan.recipe,
+        *(word for each in test_sets for word in ("--set", each)),
+        str(run / "best.safetensors"), records_of(plan, source, "test"),
+    ]  # fmt: skip
     return f"{shlex.join(train_words)} && {shlex.join(test_words)}"
 
 
@@ -193,7 +201,20 @@ def _source(name: str, root: Path, settings: Settings, output: Path, learns: boo
     ]:  # fmt: skip
         write_catalogue(catalogue, chosen)
     is_crops = all(entry.crop_scale is not None for entry in chosen)
-    return DataSource(name, tuple(chosen), catalogue, is_crops)
+    missing = (*scanned.scan.missing, *_missing_masks(chosen, settings))
+    return DataSource(name, tuple(chosen), catalogue, is_crops, missing)
+
+
+def _missing_masks(chosen: list[VideoEntry], settings: Settings) -> list[str]:
+    """Where all people are cut out, only a mask says who of them was manipulated."""
+    fakes = [entry for entry in chosen if entry.label and entry.crop_scale is None]
+    n_missing = sum(entry.mask_path is None for entry in fakes)
+    if settings.process_frames.faces != "all" or not n_missing:
+        return []
+    return [
+        f"masks of {n_missing} of {len(fakes)} manipulated videos: everybody in them counts as "
+        "manipulated"
+    ]
 
 
 def _check_complete(root: Path, chosen: list[VideoEntry], settings: Settings) -> None:
@@ -235,6 +256,8 @@ def _preparation(plan: Plan, source: DataSource) -> PrepareDatasetConfig:
 
 def _make_records(plan: Plan, source: DataSource, say: Say) -> None:
     settings = plan.settings
+    for line in source.missing:
+        say(f"{source.name}: missing: {line}")
     if not source.is_crops:
         crops = plan.output / "crops" / source.name
         config = replace(

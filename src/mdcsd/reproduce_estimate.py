@@ -57,7 +57,7 @@ def _describe(plan: Plan, source: DataSource) -> list[str]:
         for split in SPLITS
         if source.count(split, 0) + source.count(split, 1)
     )
-    lines = [f"{source.name}: {counts}"]
+    lines = [f"{source.name}: {counts}", *(f"  missing: {line}" for line in source.missing)]
     if not source.is_crops:
         frames = f"{n_records} frames of each" if n_records else "every frame of each"
         lines.append(f"  process-frames: {n_videos} videos, {frames}")

@@ -42,6 +42,7 @@ def to_data(plan: Plan, outcome: Outcome) -> dict[str, Any]:
                 "n_frames": result.report["n_frames"],
                 "n_videos": result.report["n_videos"],
                 "n_videos_cannot_judge": result.report["n_videos_cannot_judge"],
+                "n_videos_multi_face": result.report["n_videos_multi_face"],
                 "pooling": result.report["pooling"],
                 "resampling": result.report["resampling"],
                 "overall": result.report["overall"],
@@ -54,6 +55,7 @@ def to_data(plan: Plan, outcome: Outcome) -> dict[str, Any]:
             }
             for result in outcome.results
         ],
+        "missing": {source.name: source.missing for source in plan.sources if source.missing},
         "over_seeds": [asdict(mean) for mean in outcome.means],
     }
 
@@ -76,6 +78,7 @@ def to_markdown(plan: Plan, outcome: Outcome) -> str:
         f"Video score: {first['pooling']}; frames a video: {frames['min']} to {frames['max']}.",
         "",
     ]
+    lines += _missing(plan)
     lines += _over_seeds(outcome.means, protocol.reference)
     lines += _groups(results)
     lines += _classes(results)
@@ -85,6 +88,12 @@ def to_markdown(plan: Plan, outcome: Outcome) -> str:
         for result in results
     ]
     return "\n".join(lines) + "\n"
+
+
+def _missing(plan: Plan) -> list[str]:
+    """What the data lacked: without it the table is another than its title says."""
+    told = [f"- {source.name}: {line}" for source in plan.sources for line in source.missing]
+    return ["## Missing from the data", "", *told, ""] if told else []
 
 
 def _cells(result: Result, compared: bool) -> list[str]:

@@ -19,6 +19,7 @@ from mdcsd.errors import DataError
 from mdcsd.judging_nouns import UnjudgedVideo
 from mdcsd.nouns import IntArray, VideoKey
 from mdcsd.records import (
+    FLOAT_LIST,
     FORMAT_VERSION,
     FaceRecord,
     FloatListFacts,
@@ -41,7 +42,8 @@ class ShardSet:
     says. `kinds` are the pairs of manipulation and class that occur, `kind_numbers` says of
     which of them each record is, shard after shard; None where the index does not say (it
     was made by mdcsd 0.2 or earlier). Records of `dropped` manipulations are left out when it
-    is read, see `keep_manipulations`.
+    is read, see `keep_manipulations`. `split_rule` says in words who split it. Records of a
+    `float_list` set are named by number: what a class is, only its index says.
     """
 
     path: Path
@@ -59,6 +61,8 @@ class ShardSet:
     kinds: tuple[Kind, ...] = ()
     kind_numbers: tuple[int, ...] | None = None
     dropped: frozenset[str] = frozenset()
+    split_rule: str | None = None
+    is_float_list: bool = False
 
     @property
     def facts(self) -> FloatListFacts:
@@ -90,12 +94,24 @@ class ShardSet:
 def open_shards(path: Path) -> ShardSet:
     """Open a data-set folder (by its index.json) or a single .tfrecords file (by reading it).
 
-    Raises: DataError if it is neither, or unfinished, or made by a later version.
+    A file that an index.json beside it names is opened by that: only the index says which split
+    it is, and which videos have no face.
+
+    Raises: DataError if it is neither, or unfinished, one part of several, or made by a later
+        version.
     """
     if path.is_dir():
         return _from_index(path)
     if not path.exists():
         raise DataError(f"{path}: no such data set. Expected a *_tf folder or a .tfrecords file.")
+    if (path.parent / INDEX_NAME).is_file():
+        indexed = _from_index(path.parent)
+        if indexed.shards == (path,):
+            return indexed
+        if path in indexed.shards:
+            raise DataError(
+                f"{path}: one of {len(indexed.shards)} parts of a data set. Give its folder."
+            )
     return _from_scan(path)
 
 
@@ -134,6 +150,13 @@ def _check_joins(first: ShardSet, other: ShardSet) -> None:
                 f"{other.path}: {what} {there}, {first.path} has {here}. Prepare both with the "
                 "same flags."
             )
+    n_classes = len(other.class_names)
+    if other.is_float_list and other.class_names != first.class_names[:n_classes]:
+        raise DataError(
+            f"{other.path}: classes {', '.join(other.class_names)}, {first.path} has "
+            f"{', '.join(first.class_names)}, and float_list records know them by number alone. "
+            "Prepare it again without --float_list."
+        )
     unknown = {kind.class_name for kind in other.kind_of} - set(first.class_names)
     if unknown:
         raise DataError(
@@ -200,6 +223,8 @@ def _described(folder: Path, index: dict[str, Any]) -> ShardSet:
         shape=None if index["shape"] is None else cast(Any, tuple(index["shape"])),
         fingerprint=_digest(shard["sha256"] for shard in index["shards"]),
         split=index.get("split"),
+        split_rule=index.get("split_by"),
+        is_float_list=index.get("layout") == "float_list",
         kinds=tuple(Kind(*pair) for pair in index.get("kinds", ())),
         kind_numbers=tuple(n for shard in index["shards"] for n in shard["kinds"])
         if "kinds" in index
@@ -245,6 +270,7 @@ def _from_scan(path: Path) -> ShardSet:
         crop_scale=record.crop_scale,
         shape=shapes.pop() if len(shapes) == 1 else None,
         fingerprint=_digest([storage.sha256_of(path)]),
+        is_float_list=record.key.dataset == FLOAT_LIST,
     )
 
 

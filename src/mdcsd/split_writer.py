@@ -24,7 +24,7 @@ from typing import Any
 
 from mdcsd import storage
 from mdcsd.config import PrepareDatasetConfig
-from mdcsd.crops import REAL_CLASS_NAMES
+from mdcsd.crops import unjudged_video
 from mdcsd.errors import DataError, MediaError
 from mdcsd.faces import FaceFinder
 from mdcsd.judging_nouns import UnjudgedVideo
@@ -281,7 +281,7 @@ class SplitWriter:
             "failed": [reason for note in notes for reason in note["failed"]],
             "videos": videos,
             "unjudged": [
-                asdict(video) for video in (*self.unjudged, *map(_unreadable, lost.values()))
+                asdict(video) for video in (*self.unjudged, *map(unjudged_video, lost.values()))
             ],
             "fingerprint": self.fingerprint,
         }
@@ -309,14 +309,6 @@ def _finder_of_thread() -> FaceFinder:
         _threads.finder = FaceFinder()
     finder: FaceFinder = _threads.finder
     return finder
-
-
-def _unreadable(entry: CropEntry) -> UnjudgedVideo:
-    """A video none of whose crops can be read: it is judged no more than one without a face."""
-    manipulation = entry.key.manipulation
-    label = int(manipulation.lower() not in REAL_CLASS_NAMES)
-    identity = entry.source_ids[0] if entry.source_ids else ""
-    return UnjudgedVideo(entry.key, label, manipulation, entry.compression, identity)
 
 
 def _kind(entry: CropEntry) -> Kind:

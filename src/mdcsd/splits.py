@@ -13,9 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from mdcsd.catalogue import CATALOGUE_NAME
-from mdcsd.crops import UNLABELLED, CropSet, read_catalogued_crops, read_crop_folder
+from mdcsd.crops import (
+    UNLABELLED,
+    CropSet,
+    read_catalogued_crops,
+    read_crop_folder,
+    read_faceless,
+    unjudged_video,
+)
 from mdcsd.errors import DataError
 from mdcsd.nouns import SPLITS, CropEntry, VideoEntry, VideoKey
+
+DRAWN_OF_CROPS = "80/10/10 by video"
+"""How the rule of a split begins that was drawn of crops in class folders."""
 
 
 def read_split_crops(
@@ -36,16 +46,21 @@ def read_split_crops(
         check_no_leak(crops.entries)
         return crops, "the catalogue"
     entries, rule = read_crop_folder(directory, crop_scale), "folders"
-    if {entry.class_name for entry in entries} == {UNLABELLED}:
+    n_crops, classes = len(entries), {entry.class_name for entry in entries}
+    entries += [each for each in read_faceless(directory) if each.class_name in classes]
+    if classes == {UNLABELLED}:
         rule = "none: images alone"
         entries = [replace(entry, split="test") for entry in entries]
     elif entries[0].split is None:
-        rule = f"80/10/10 by video, source ids kept together, seed {seed}"
+        rule = f"{DRAWN_OF_CROPS}, source ids kept together, seed {seed}"
         entries = assign_splits(entries, seed)
+        _check_all_filled(entries[:n_crops])
     # Pairs (000_003) name people; another name may be used anew in every folder, and says nothing.
     if any(len(entry.source_ids) > 1 for entry in entries):
         check_no_leak(entries)
-    return CropSet(entries, [], _names_in_two_splits(entries)), rule
+    found, faceless = entries[:n_crops], entries[n_crops:]
+    unjudged = [(each.split, unjudged_video(each)) for each in faceless if each.split]
+    return CropSet(found, unjudged, _names_in_two_splits(found)), rule
 
 
 def _names_in_two_splits(entries: list[CropEntry]) -> list[str]:

@@ -1,7 +1,7 @@
 """Files on disk, whole or not at all.
 
-Everything this package writes goes through here, but for encoded clips (`video.py`) and
-TensorBoard's events, which other libraries write.
+Everything this package writes goes through here, but for encoded clips (`encoding.py`,
+`video.py`) and TensorBoard's events, which other libraries write.
 
 A file is written under a temporary name beside its place and renamed when complete, so an
 interrupted run never leaves a half-written file that looks finished.

@@ -4,8 +4,9 @@ One process:            mdcsd train mdcsd TRAIN_DATASET VAL_DATASET
 Two on one machine:     torchrun --nproc-per-node 2 -m mdcsd train mdcsd TRAIN VAL
 Going on:               mdcsd train --resume runs/mdcsd-20261123-120000
 
-`batch_size` counts samples over all processes, so the number of processes changes speed,
-not the steps (batch-norm statistics apart). The steps between two saves draw their random numbers
+`batch_size` counts samples over all processes, so the number of processes changes speed, not
+which samples make a step; what each process draws by itself (dropout, mixup) and its batch-norm
+statistics are other ones. The steps between two saves draw their random numbers
 from (seed, epoch, process, first step) alone, so a run that is resumed where it was saved last
 has the numbers of an uninterrupted one.
 
@@ -314,6 +315,7 @@ def _checkpoint(job: TrainJob, rank: Rank, learning: Learner, measured: Measured
             **environment(),
             "train_dataset": job.train_set.name,
             "val_dataset": job.val_set.name,
+            "split_by": job.train_set.split_rule,
             "train_counts": dict(zip(job.classes.names, job.class_counts, strict=True)),
             "seed": job.config.seed,
             "epoch": asdict(learning.rows[-1]),

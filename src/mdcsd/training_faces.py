@@ -203,7 +203,7 @@ def draw_epoch(
         plain = epoch_order(n, seed, epoch, labels if balance == "sampling" else None, n_plain)
     else:
         plain = np.empty(0, np.int64)
-    if not n_pairs:
+    if not n_pairs and balance != "couples":
         return plain
     if even_people:
         blended = _one_of_each_person(blendable, identities, n_pairs, rng)

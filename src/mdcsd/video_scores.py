@@ -167,8 +167,9 @@ def _iter_crops(
 ) -> Iterator[tuple[Frame, list[FaceCrop]]]:
     """Sampled frames of an entry with the faces in them."""
     if entry.crop_scale is not None:
+        scale = max(entry.crop_scale, detector.checkpoint.preprocess.crop_scale)  # as it is
         for frame in _iter_pictures(entry.path, n_frames):
-            yield frame, [whole_picture(frame, entry.key.video_id, entry.crop_scale)]
+            yield frame, [whole_picture(frame, entry.key.video_id, scale)]
         return
     tracker = Tracker()
     mask = MaskReader(entry.mask_path) if entry.mask_path and entry.label else None
