@@ -365,6 +365,18 @@ def test_a_person_seen_too_seldom_does_not_lead():
     assert page.index("whose score is that of the file") < page.index("too few frames to count")
 
 
+def test_thresholds_of_single_faces_claim_nothing_of_videos():
+    single, many = "50 real, 50 manipulated videos, 1 frame each", "50 real videos, 32 frames each"
+    video = a_verdict(calibrated_on=single)
+    picture = replace(video, media=replace(video.media, kind="picture"))
+    unknown = "How many real videos are, whose score rests on many faces, is not known."
+    assert "5 % of single real faces" in render_report(video) and unknown in render_report(video)
+    assert "5 % of single real faces" in render_report(picture)
+    assert unknown not in render_report(picture)
+    assert "5 % of real ones" in render_report(replace(video, calibrated_on=many))
+    assert "is not known" in render_report(replace(picture, calibrated_on=many))
+
+
 @pytest.mark.parametrize(
     ("settings", "why"),
     [

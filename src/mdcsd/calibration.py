@@ -22,6 +22,7 @@ from mdcsd.metrics import (
     equal_error_threshold,
     even_weights,
     false_alarm_threshold,
+    frames_sampled,
     pool_predictions,
     row_losses,
     summed_figures,
@@ -114,11 +115,13 @@ def fit_calibration(measured: Measured, name: str) -> Calibration:
     """
     temperature = fit_temperature(measured.logits, measured.label)
     scored = replace(measured, temperature=temperature)
-    videos = pool_predictions(scored.predictions(), "track").values()
+    predictions = scored.predictions()
+    videos = pool_predictions(predictions, "track").values()
+    n_frames = round(float(np.median(list(frames_sampled(predictions).values()))))
     pooled = [(label, score) for label, score in videos if score is not None]
     label: IntArray = np.array([each for each, _ in pooled], np.int64)
     score: FloatArray = np.array([each for _, each in pooled], np.float64)
-    unit = "videos"
+    unit = f"videos, {n_frames} frame{'s' * (n_frames != 1)} each"
     if len(np.unique(label)) < 2:
         label, score, unit = scored.is_fake, scored.score, "faces"
     n_fake = int(label.sum())

@@ -55,13 +55,11 @@ class Checkpoint:
     def checkpoint_id(self) -> str:
         """Twelve hexadecimal digits that change with the weights or the preprocessing.
 
-        What changes no logit, the calibration and the mean spectrum, is not in it, nor where
-        ImageNet's weights were read from, nor whether the file holds its values in 16 or 32
-        bits: the id is of the values in 32.
+        The calibration and the mean spectrum are not in it, nor whether the file holds its
+        values in 16 or 32 bits: the id is of the values in 32. All settings of the network are,
+        the name of the file that it began from among them.
         """
-        shape = self._shape()
-        shape["network"]["pretrained_file"] = None
-        digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(self._shape(), sort_keys=True).encode())
         for name in sorted(self.state_dict):
             digest.update(name.encode())
             digest.update(_widened(self.state_dict[name]).contiguous().numpy().tobytes())

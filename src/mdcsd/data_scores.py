@@ -159,8 +159,8 @@ def _split_warning(
     if scanned.is_split_lost:
         told.append(
             f"{data.root}: its split was drawn by seed {config.split_seed} and cannot be kept "
-            "there (no right to write). If a training drew it by another seed, its videos are tested "
-            "on: set evaluate.split_seed, or give the catalogue.csv of that training."
+            "there (no right to write). If a training drew it by another seed, its videos are "
+            "tested on: set evaluate.split_seed, or give the catalogue.csv of that training."
         )
     return told
 

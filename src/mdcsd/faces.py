@@ -59,7 +59,7 @@ class FaceFinder:
 
         Returns: Faces of at least `MIN_CONFIDENCE` in which FaceMesh sees a face with at
             least `MIN_PRESENCE`. The whole picture is looked at with 192 px a side: faces narrower
-            than about a twentieth of its longer side may be missed, as are faces upside down.
+            than about a fifteenth of its longer side may be missed, as are faces upside down.
         """
         found = []
         for centre, size, key_points, confidence in self._detect(rgb):

@@ -172,8 +172,9 @@ def _false_alarms(verdict: Verdict, threshold: float) -> str:
     """Say how often a real file gets this far, as far as that is known."""
     calibrated_on, settings = verdict.calibrated_on, verdict.settings
     is_picture = verdict.media is not None and verdict.media.kind == "picture"
+    of_single_faces = calibrated_on.endswith(", 1 frame each")
     others = {
-        "this is a single picture": is_picture,
+        "this is a single picture": is_picture and not of_single_faces,
         "this was cropped before": bool(settings.get("cropped")),
         "its frames were pooled otherwise": settings.get("pool", "track") != "track",
     }
@@ -190,9 +191,12 @@ def _false_alarms(verdict: Verdict, threshold: float) -> str:
             f"fitted on data ({readable(calibrated_on) or 'nothing is stated'})."
         )
     few = int(found[1]) < _FEW_REAL
+    ones = "single real faces" if of_single_faces else "real ones"
+    pooled = of_single_faces and not is_picture
     return (
-        f"False alarms: {threshold:.3g} was set so that at most 5 % of real ones are called "
+        f"False alarms: {threshold:.3g} was set so that at most 5 % of {ones} are called "
         f"likely manipulated, on validation data ({readable(calibrated_on)})."
+        + (" How many real videos are, whose score rests on many faces, is not known." * pooled)
         + (f" With only {found[1]} real ones that is hardly more than a guess." if few else "")
         + " On other cameras, platforms and compression there can be more."
     )

@@ -27,7 +27,10 @@ def say_reason(
     if not by_track and left_out:
         return explain_refusal([face.flaw for face in left_out])
     if not by_track:
-        return f"no face found in {n_sampled} sampled frame(s)"
+        return (
+            f"no face found in {n_sampled} sampled frame(s); one narrower than a fifteenth of the "
+            "picture may be missed"
+        )
     if score is None:
         most = max(len(rows) for rows in by_track.values())
         needed = int(np.ceil(min_track_frames(n_sampled)))
