@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,13 @@ def test_rewriting_it_gives_the_same_records(tmp_path):
     reader = ShardReader(BY_TENSORFLOW)
     contents = [reader.read(number) for number in range(3)]
     assert write(tmp_path / "again.tfrecords", contents).read_bytes() == BY_TENSORFLOW.read_bytes()
+
+
+def test_a_reader_goes_to_another_process_without_the_bytes(tmp_path):
+    """Loader processes that are not forked would each hold the whole data set."""
+    path = write(tmp_path / "a.tfrecords", [bytes(1_000_000)])
+    sent = pickle.dumps(ShardReader(path))
+    assert len(sent) < 1000 and pickle.loads(sent).read(0) == bytes(1_000_000)
 
 
 @given(

@@ -57,6 +57,15 @@ class ShardReader:
         self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
         self._spans = list(self._walk())
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the bytes out: a loader process that is not forked maps the file itself."""
+        return {**self.__dict__, "_bytes": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Map the file again."""
+        self.__dict__.update(state)
+        self._bytes = np.memmap(self.path, dtype=np.uint8, mode="r")
+
     def __len__(self) -> int:
         """Count the records."""
         return len(self._spans)
