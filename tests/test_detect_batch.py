@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from mdcsd import Detector
+from mdcsd.cli.options import standard_input
 from mdcsd.detect_batch import Batch, Outputs
 from mdcsd.errors import DataError, InputError, MediaError
 from mdcsd.inputs import find_inputs
@@ -247,6 +248,12 @@ def test_exit_codes(demo, clip, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Detector, "judge", broken)
     assert call(*words) == 1
+
+
+def test_a_name_that_is_no_utf8_comes_by_standard_input(monkeypatch):
+    given = io.TextIOWrapper(io.BytesIO(b"caf\xe9.mp4\n"), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", given)
+    assert find_inputs(["-"], standard_input()) == [Path("caf\udce9.mp4")]
 
 
 def test_a_cell_is_no_formula(tmp_path, detector, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import av
@@ -168,7 +168,7 @@ def make_signer():
         )
 
     def build(subject, issuer, key, signing_key, signer_key, is_ca):
-        now = datetime.now(timezone.utc)
+        now = datetime.now(UTC)
         builder = (
             x509.CertificateBuilder()
             .subject_name(name(subject)).issuer_name(name(issuer)).public_key(key.public_key())

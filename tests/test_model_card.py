@@ -93,8 +93,8 @@ def test_every_stage_is_told(checkpoint):
     stage = {"checkpoint_id": "0123456789ab", "command": "/x/mdcsd train a_tf", "hours": 0.5,
              "teacher": None}  # fmt: skip
     changed = replace(checkpoint, provenance={**checkpoint.provenance, "stages": [stage]})
-    row = "| stage 1 before | checkpoint id 0123456789ab, command `mdcsd train a_tf`, hours 0.5 |"
-    assert row in write_card(changed, {})
+    row = "checkpoint id 0123456789ab, command `mdcsd train a_tf`, hours 0.5"
+    assert f"| earlier training 1 of 1, the oldest | {row} |" in write_card(changed, {})
 
 
 def test_the_teacher_is_told_where_there_was_one(checkpoint):

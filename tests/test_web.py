@@ -134,7 +134,7 @@ def test_the_owner_cookie_is_out_of_reach_of_scripts_and_other_sites(site):
     browser = site.browser()
     (cookie,) = browser.get("/").headers.get_list("set-cookie")
     assert cookie.startswith(f"{OWNER_COOKIE}=")
-    assert "HttpOnly" in cookie and "SameSite=strict" in cookie and "Secure" not in cookie
+    assert "HttpOnly" in cookie and "SameSite=lax" in cookie and "Secure" not in cookie
     assert "set-cookie" not in browser.get("/").headers
     secure = site.browser(base_url="https://127.0.0.1:8000").get("/")
     assert "Secure" in secure.headers["set-cookie"]
@@ -262,7 +262,7 @@ def test_every_answer_carries_the_security_headers(site):
         assert "default-src 'none'" in policy and "unsafe" not in policy
         assert headers["x-frame-options"] == "DENY"
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
         assert headers["cache-control"] == "no-store"
 
 
@@ -455,6 +455,16 @@ def test_pages_of_other_origins_change_nothing(site):
 
 
 TOKEN = "correct-horse-battery-staple"
+
+
+def test_a_browser_keeps_its_cookie_and_its_files(site):
+    """It comes again by a link elsewhere, and a week after the first time."""
+    browser = site.visitor()
+    where = browser.post(JOBS, content=GIF).headers["location"]
+    before = browser.cookies["mdcsd_owner"]
+    said = browser.get("/").headers["set-cookie"]
+    assert before in said and "samesite=lax" in said.lower() and "Max-Age" in said
+    assert browser.get(where).status_code == 200
 
 
 def test_with_a_token_nothing_is_had_without_it(tmp_path):

@@ -104,6 +104,16 @@ def fakes(tmp_path_factory):
         yield served
 
 
+def test_whoever_is_refused_before_sending_can_read_why(tmp_path):
+    """Trap: a connection closed on an unread body is reset, and `Retry-After` with it."""
+    content, form = bytes(8 << 20), {"content-type": "multipart/form-data; boundary=x"}
+    with serving([*FAKES, str(tmp_path), "1"]) as served:
+        assert ask(served, "POST", JOBS, content, form)[0] == 415
+        assert ask(served, "POST", f"{JOBS}?name=slow.mp4", GIF)[0] == 202
+        status, answer = ask(served, "POST", JOBS, content)
+        assert status == 429 and "Try again in" in answer["detail"]
+
+
 def answer_to_four_gigabytes(served: Served, framing: bytes, frame) -> tuple[bytes, int]:
     """Send zeros until the server answers or hangs up: (the answer's first line, bytes sent)."""
     where = urlsplit(served.url)
@@ -197,7 +207,7 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path):
     (tmp_path / "fastapi.py").write_text("raise ModuleNotFoundError('no', name='fastapi')")
     path = os.pathsep.join([str(tmp_path), *sys.path])
     said = refused("--weights", "none", PYTHONPATH=path)
-    assert said.startswith("error: serve needs fastapi") and "pip install 'mdcsd[web]'" in said
+    assert said.startswith("error: serve needs fastapi") and "pip install '.[web]'" in said
 
 
 def test_what_cannot_be_served_is_one_line(tmp_path):

@@ -204,7 +204,8 @@ def _import_dlib() -> Any:
         import dlib
     except ImportError:
         raise InputError(
-            "bench faces compares with dlib. Run: pip install 'mdcsd[bench]'"
+            "bench faces compares with dlib. Install the extra 'bench': pip install '.[bench]' in "
+            "mdcsd's folder"
         ) from None
     return dlib
 

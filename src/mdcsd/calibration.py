@@ -138,7 +138,7 @@ def fit_temperature(logits: torch.Tensor, label: torch.Tensor) -> float:
     """Find the temperature that makes logits (N, K) the likeliest, between e^-3 and e^3.
 
     Real and manipulated faces weigh alike in it, however many of each the set has: a score is
-    the chance that a file is manipulated if that was as likely as not before it was looked at.
+    the chance that a face is manipulated if that was as likely as not before it was looked at.
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2.
     """

@@ -105,7 +105,7 @@ class PrepareDatasetConfig:
     """Folder of crops -> TFRecord shards."""
 
     directory: str = ""
-    """Class folders, split/class, class/split, or images alone."""
+    """Class folders, split/class, class/split, images alone, or a catalogue.csv of crops."""
     raw: bool = False
     """Keep pixels; otherwise DCT coefficients are stored."""
     log: bool = False
@@ -265,7 +265,8 @@ class TrainConfig:
     device: Device = "auto"
     """auto takes CUDA where there is one."""
     precision: Precision = "auto"
-    """auto multiplies in bfloat16 on CUDA and on processors that have it; float32 never does."""
+    """auto multiplies in bfloat16 on CUDA and on processors that have it; float32 never does. Of
+    training's steps alone: judging and validating are in bfloat16 on CUDA, in float32 on a CPU."""
     seed: int = 0
     """Seed of weights, order and dropout."""
     workers: int = 0

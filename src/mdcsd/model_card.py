@@ -110,6 +110,7 @@ def _training(checkpoint: Checkpoint) -> str:
     known = checkpoint.provenance
     epoch, counts = known.get("epoch") or {}, known.get("train_counts") or {}
     faces = ", ".join(f"{n:,} {name}" for name, n in counts.items())
+    stages = known.get("stages", ())
     rows: list[tuple[str, Any]] = [
         ("training data", known.get("train_dataset")),
         ("what these are, and their terms", known.get("data")),
@@ -120,15 +121,22 @@ def _training(checkpoint: Checkpoint) -> str:
         ("commit", known.get("git_commit")),
         ("seed", known.get("seed")),
         ("epoch kept", epoch.get("epoch")),
-        ("hours", known.get("hours")),
+        ("hours up to the epoch kept", known.get("hours")),
         ("hardware", _hardware(known)),
         ("software", ", ".join(f"{k} {v}" for k, v in (known.get("packages") or {}).items())),
         ("date", known.get("date")),
         ("started from checkpoint", known.get("started_from")),
         *([("taught by checkpoint", known["teacher"])] if known.get("teacher") else []),
-        *((f"stage {i} before", _stage(each)) for i, each in enumerate(known.get("stages", ()), 1)),
+        *(
+            (f"earlier training {i} of {len(stages)}" + ", the oldest" * (i == 1), _stage(each))
+            for i, each in enumerate(stages, 1)
+        ),
         *([("mean of the weights of", _averaged(known))] if "averaged_from" in known else []),
-        ("ImageNet weights, SHA-256", known.get("pretrained_sha256")),
+        *(
+            []
+            if known.get("started_from")
+            else [("ImageNet weights, SHA-256", known.get("pretrained_sha256"))]
+        ),
         ("rounded to 16 bits from", known.get("compacted_from")),
     ]
     told = [[name, _UNKNOWN if value in (None, "") else str(value)] for name, value in rows]

@@ -7,7 +7,7 @@ was given. An unknown section or key is an error that names the nearest known on
 from __future__ import annotations
 
 import re
-import sys
+import tomllib
 import types
 import typing
 from dataclasses import fields, is_dataclass, replace
@@ -17,11 +17,6 @@ from typing import Any, Literal, TypeVar
 from mdcsd.config import parse_image_size
 from mdcsd.errors import SettingError, nearest
 from mdcsd.settings import Settings
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Changes = dict[str, dict[str, Any]]
 _Section = TypeVar("_Section")

@@ -17,7 +17,7 @@ import platform
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -208,7 +208,7 @@ def environment() -> dict[str, Any]:
     """Describe this machine, the versions and the command, for the record."""
     packages = ("mdcsd", "torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn")
     return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(sys.argv),
         "git_commit": git_commit(),
         "python": platform.python_version(),

@@ -155,7 +155,7 @@ def _check_joins(first: ShardSet, other: ShardSet) -> None:
         raise DataError(
             f"{other.path}: classes {', '.join(other.class_names)}, {first.path} has "
             f"{', '.join(first.class_names)}, and float_list records know them by number alone. "
-            "Prepare it again without --float_list."
+            "Prepare it again without --float-list."
         )
     unknown = {kind.class_name for kind in other.kind_of} - set(first.class_names)
     if unknown:

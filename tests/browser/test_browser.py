@@ -16,6 +16,7 @@ from pathlib import Path
 import av
 import pytest
 
+from mdcsd.pictures import encode_png
 from served import mdcsd_serve, serving
 
 HERE = Path(__file__).parent
@@ -147,6 +148,10 @@ def check_everywhere(page: Browser, name: str) -> None:
     page.show_as(1280, "light")
 
 
+def focused(page: Browser):
+    return page.driver.switch_to.active_element
+
+
 def check_nothing_left(page: Browser) -> None:
     """No request went elsewhere, and the console is clean."""
     outside = [url for url in page.network_log()
@@ -231,8 +236,10 @@ def test_a_reload_keeps_the_history_and_deleting_ends_it(page):
     page.driver.refresh()
     page.wait(lambda: page.find("#list .verdict").text)
     page.find("#list .show").click()
+    page.wait(lambda: focused(page).get_attribute("id") == "report-title")
     assert page.find("#report").is_displayed()
-    assert page.driver.switch_to.active_element.get_attribute("id") == "report-title"
+    page.find("#report-close").click()
+    assert "show" in focused(page).get_attribute("class")
     page.find("#list .delete").click()
     page.wait(lambda: not page.find("#mine").is_displayed())
     assert not page.find("#report").is_displayed()
@@ -295,7 +302,29 @@ def test_all_of_it_by_keyboard(page, clip):
             break
     assert reached[-1] == "show" and "files" in reached
     ActionChains(page.driver).send_keys(Keys.ENTER).perform()
-    assert page.driver.switch_to.active_element.get_attribute("id") == "report-title"
+    page.wait(lambda: focused(page).get_attribute("id") == "report-title")
+
+
+def test_many_files_leave_the_page_its_connections(page, portrait, tmp_path):
+    """A browser has six for one server, over all its tabs."""
+    paths = [tmp_path / f"{number}.png" for number in range(8)]
+    for path in paths:
+        path.write_bytes(encode_png(portrait))
+    page.driver.get(page.origin)
+    page.find("#files").send_keys("\n".join(map(str, paths)))
+
+    def shown(what: str) -> int:
+        found = page.driver.find_elements("css selector", f'#list {what}[aria-label$=".png"]')
+        return sum(each.is_displayed() for each in found)
+
+    page.wait(lambda: shown(".delete") == 8)
+    page.driver.set_script_timeout(10)
+    answered = page.driver.execute_async_script(
+        "const done = arguments[0]; fetch('/version').then((answer) => done(answer.status))"
+    )
+    assert answered == 200
+    page.wait(lambda: shown(".show") == 8)
+    check_nothing_left(page)
 
 
 def test_the_api_page(page):
@@ -303,3 +332,13 @@ def test_the_api_page(page):
     assert "/api/v1/jobs" in page.find("main").text
     check_everywhere(page, "api")
     check_nothing_left(page)
+
+
+def test_the_token_lets_a_browser_in(chromium, demo, tmp_path):
+    token = "correct-horse-battery-staple"
+    words = mdcsd_serve(demo[0].checkpoint, tmp_path / "serve", "--workers", "1")
+    with serving(words, MDCSD_TOKEN=f"{token}\n") as served:
+        chromium.driver.get(served.url)
+        chromium.find("input").send_keys(token)
+        chromium.find("form button").click()
+        chromium.wait(lambda: chromium.driver.find_elements("css selector", "#drop"))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mdcsd.cli.options import Assignments, Recipe, settings_of
+from mdcsd.cli.options import (
+    Assignments,
+    Recipe,
+    settings_of,
+    standard_input,
+)
 from mdcsd.errors import InputError
 
 
@@ -49,7 +53,7 @@ def blend(
     if not preview and not pairs:
         raise InputError("nothing to write. Give --preview SHEET.png or --pairs FOLDER.")
     config = settings_of(ctx, recipe, assignments, {}).blend
-    paths = find_inputs(inputs, sys.stdin)
+    paths = find_inputs(inputs, standard_input())
     if pairs:
         print(f"{pairs}: {write_pairs(paths, pairs, config, seed)} pair(s)")
     if not preview:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,7 @@ from mdcsd.cli.options import (
     Weights,
     progress_bar,
     settings_of,
+    standard_input,
 )
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _NAMES = {name: f"detect.{name}" for name in ("weights", "frames", "pool", "cropped", "device")}
 
 
-class FailOn(str, Enum):
+class FailOn(StrEnum):
     """Verdicts that a pipeline may stop at."""
 
     MANIPULATED = "manipulated"
@@ -50,7 +51,10 @@ def detect(
         typer.Option("--pool", help="Video score: track, mean or topk.", show_default="track"),
     ] = None,
     cropped: Annotated[
-        bool, typer.Option("--cropped", help="The inputs are face crops: no search.")
+        bool,
+        typer.Option(
+            "--cropped", help="The inputs are face crops, as wide as the network's: no search."
+        ),
     ] = False,
     report: Annotated[
         Path | None,
@@ -82,7 +86,7 @@ def detect(
     from mdcsd.inputs import check_file, find_inputs
 
     config = settings_of(ctx, recipe, assignments, _NAMES).detect
-    paths = find_inputs(inputs, sys.stdin)
+    paths = find_inputs(inputs, standard_input())
     if len(paths) == 1 and not (json_path or csv_path or report):
         check_file(paths[0])  # a slip in its name is said before seconds of imports
 

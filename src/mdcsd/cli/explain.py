@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mdcsd.cli.options import DeviceOption, Weights, progress_bar, settings_of
+from mdcsd.cli.options import (
+    DeviceOption,
+    Weights,
+    progress_bar,
+    settings_of,
+    standard_input,
+)
 
 if TYPE_CHECKING:
     from mdcsd.detector import Detector
@@ -29,7 +35,10 @@ def explain(
         int, typer.Option("--frames", help="Frames sampled evenly over a video.")
     ] = 8,
     cropped: Annotated[
-        bool, typer.Option("--cropped", help="The inputs are face crops: no search.")
+        bool,
+        typer.Option(
+            "--cropped", help="The inputs are face crops, as wide as the network's: no search."
+        ),
     ] = False,
     device: DeviceOption = None,
 ) -> None:
@@ -37,7 +46,7 @@ def explain(
     from mdcsd.inputs import check_file, find_inputs
 
     config = settings_of(ctx, None, None, _NAMES).detect
-    paths = find_inputs(inputs, sys.stdin)
+    paths = find_inputs(inputs, standard_input())
     if len(paths) == 1:
         check_file(paths[0])  # a slip in its name is said before seconds of imports
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -100,17 +101,25 @@ def progress_bar(description: str) -> Iterator[Callable[..., None]]:
         yield update
 
 
+def standard_input() -> Iterable[str]:
+    """The lines of standard input; names of files that are no UTF-8 are taken as they are."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    return sys.stdin
+
+
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a plain table on standard output."""
+    """Print a plain table on standard output; names in it are not read as markup."""
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, box=box.SIMPLE, title_justify="left", title_style="bold")
+    table = Table(title=escape(title), box=box.SIMPLE, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        table.add_column(escape(column), justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     terminal = Console(highlight=False)
     wide = terminal if terminal.is_terminal else Console(width=200, highlight=False)
     wide.print(table)

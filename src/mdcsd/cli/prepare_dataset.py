@@ -20,7 +20,9 @@ def prepare_dataset(
     ctx: typer.Context,
     directory: Annotated[
         str | None,
-        typer.Argument(help="Class folders, split/class, class/split, or images alone."),
+        typer.Argument(
+            help="Class folders, split/class, class/split, images alone, or a catalogue."
+        ),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Keep pixels instead of the DCT.")] = False,
     log: Annotated[bool, typer.Option("--log", help="Log-scale the DCT.")] = False,

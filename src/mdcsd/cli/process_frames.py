@@ -19,7 +19,11 @@ _NAMES = {
 def process_frames(
     ctx: typer.Context,
     video_path: Annotated[
-        str | None, typer.Option("--video_path", help="A video, or a folder of them (recursive).")
+        str | None,
+        typer.Option(
+            "--video_path",
+            help="A video or picture, a folder (of videos first), or a catalogue.csv.",
+        ),
     ] = None,
     output_path: Annotated[
         str | None,

@@ -93,14 +93,15 @@ def _import_server() -> Callable[..., None]:
         if error.name not in _EXTRA:
             raise
         raise InputError(
-            f"serve needs {error.name}, which is not installed. Run: pip install 'mdcsd[web]'"
+            f"serve needs {error.name}, which is not installed. Install the extra 'web': "
+            "pip install '.[web]' in mdcsd's folder"
         ) from None
     return run
 
 
 def _read_token(path: Path | None) -> str | None:
     if path is None:
-        return os.environ.get(_TOKEN) or None
+        return os.environ.get(_TOKEN, "").strip() or None
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -29,7 +29,7 @@ from mdcsd.web.folder import DataFolder
 from mdcsd.web.jobs import Job, JobStore, QueueError, new_id
 from mdcsd.web.security import OWNER_COOKIE, owner_of, same_secret
 from mdcsd.web.settings import ServeSettings
-from mdcsd.web.uploads import Admission, Refused, receive, shown_name
+from mdcsd.web.uploads import Admission, Refused, drain, receive, shown_name
 from mdcsd.web.worker import Workers
 
 API = "/api/v1"
@@ -107,6 +107,23 @@ async def post_job(
     Sent with the page's cookie it belongs to that browser; sent without, it is seen by whoever
     knows its id.
     """
+    body = request.stream()
+    try:
+        return await _take(request, response, body, serving, owner, name)
+    except Refused as refused:
+        if refused.status != 408:
+            await drain(body)
+        raise
+
+
+async def _take(
+    request: Request,
+    response: Response,
+    body: AsyncIterator[bytes],
+    serving: Serving,
+    owner: str,
+    name: str,
+) -> JobStatus:
     _check_not_a_form(request)
     job_id = new_id()
     part = serving.folder.part(job_id)
@@ -117,7 +134,7 @@ async def post_job(
     address = request.client.host if request.client else ""
     try:
         with serving.admission.place(owner, address):
-            got = await receive(request.stream(), claimed, part, limits)
+            got = await receive(body, claimed, part, limits)
             job = Job(job_id, owner, shown_name(name), got.suffix, got.sha256, got.n_bytes, now,
                       now + limits.keep_s)  # fmt: skip
             os.replace(part, serving.folder.upload(job))

@@ -60,10 +60,10 @@ def make_app(serving: Serving) -> FastAPI:
 
 @_page_routes.get("/")
 def upload_page(request: Request, serving: Shared) -> HTMLResponse:
-    """The upload page; a browser that comes for the first time gets its owner cookie."""
+    """The upload page; a browser gets its owner cookie, or keeps it for another week."""
     page = HTMLResponse(pages.upload_page(serving.settings.limits))
-    if not request.cookies.get(OWNER_COOKIE):
-        _set_cookie(page, request, OWNER_COOKIE, new_owner())
+    owner = request.cookies.get(OWNER_COOKIE) or new_owner()
+    _set_cookie(page, request, OWNER_COOKIE, owner)
     return page
 
 
@@ -97,9 +97,10 @@ async def take_token(request: Request, serving: Shared) -> Response:
 
 
 def _set_cookie(response: Response, request: Request, name: str, value: str) -> None:
+    """Set a cookie that a link on another page does not lose: nothing here changes by a GET."""
     is_https = request.url.scheme == "https"
     response.set_cookie(
-        name, value, max_age=_COOKIE_S, httponly=True, samesite="strict", secure=is_https
+        name, value, max_age=_COOKIE_S, httponly=True, samesite="lax", secure=is_https
     )
 
 

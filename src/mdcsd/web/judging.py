@@ -87,7 +87,7 @@ def share_machine(settings: ServeSettings, slot: int) -> None:
         names = visible.split(",") if visible else [str(i) for i in range(settings.gpus)]
         os.environ["CUDA_VISIBLE_DEVICES"] = names[slot % settings.gpus]
         return
-    n_threads = str(max(len(os.sched_getaffinity(0)) // settings.workers, 1))
+    n_threads = str(max(_count_cores() // settings.workers, 1))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
         os.environ[name] = n_threads
 
@@ -104,8 +104,14 @@ def count_workers(settings: ServeSettings, wanted: int | None) -> ServeSettings:
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
         n_gpus = pool.submit(_load_and_count, settings.weights).result()
-    n_cores = len(os.sched_getaffinity(0))
-    return replace(settings, gpus=n_gpus, workers=wanted or n_gpus or n_cores)
+    return replace(settings, gpus=n_gpus, workers=wanted or n_gpus or _count_cores())
+
+
+def _count_cores() -> int:
+    """Cores that this process may use, where the system says so."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _load_and_count(weights: str) -> int:

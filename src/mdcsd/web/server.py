@@ -69,9 +69,8 @@ async def _serve(settings: ServeSettings, listener: socket.socket, load: JudgeFa
             log_level="warning", server_header=False, limit_concurrency=_CONNECTIONS,
             timeout_keep_alive=_IDLE_CONNECTION_S, timeout_graceful_shutdown=_GRACE_S,
         )  # fmt: skip
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        print(f"listening on http://{shown}:{port}", flush=True)
+        shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+        print(f"listening on http://{shown}:{listener.getsockname()[1]}", flush=True)
         for number in (signal.SIGINT, signal.SIGTERM):
             # uvicorn raises what it caught once more when it has stopped: that is the end we want.
             signal.signal(number, lambda *_: None)

@@ -118,7 +118,7 @@ async def receive(
         part: where the file grows. It is gone after any refusal.
         limits: how large, how slow.
 
-    Raises: Refused with 413, 415, 422 (empty) or 408.
+    Raises: Refused with 413, 415, 422 (empty), 408 or 400 (the sender is gone).
     """
     try:
         if claimed_bytes is not None and claimed_bytes > limits.upload_bytes:
@@ -127,11 +127,6 @@ async def receive(
     except ClientDisconnect:
         part.unlink(missing_ok=True)
         raise Refused(400, "the connection ended before the file did.") from None
-    except Refused as refused:
-        part.unlink(missing_ok=True)
-        if refused.status != 408:
-            await _drain(body)
-        raise
     except BaseException:  # also a cancelled request: no half of a file stays behind
         part.unlink(missing_ok=True)
         raise
@@ -181,7 +176,8 @@ async def _blocks(body: AsyncIterator[bytes], limits: Limits) -> AsyncIterator[b
         yield b"".join(waiting)
 
 
-async def _drain(body: AsyncIterator[bytes]) -> None:
+async def drain(body: AsyncIterator[bytes]) -> None:
+    """Take what a refused sender still sends, within bounds, so that it reads the refusal."""
     n_left = _DRAIN_BYTES
 
     async def read() -> None:

@@ -74,7 +74,7 @@ def do_job(job: Job, store: JobStore, folder: DataFolder, judge: Judge) -> None:
     except Abandoned:
         stands = store.fail(job, "deleted")
     except Exception:  # one file must not end the worker of all
-        traceback.print_exc()
+        print(traceback.format_exc().replace(job.id, "(its id)"), file=sys.stderr)
         stands = store.fail(job, "judging this file failed: a bug of mdcsd, told in its log.")
     else:
         stands = _keep(job, report, store, folder)
@@ -88,7 +88,8 @@ def _keep(job: Job, report: Report, store: JobStore, folder: DataFolder) -> bool
         storage.write_text(folder.report(job, ".html"), report.html)
         storage.write_text(folder.report(job, ".json"), report.json + "\n")
     except (MdcsdError, OSError) as error:
-        print(f"error: a report cannot be written: {error}", file=sys.stderr)
+        told = str(error).replace(job.id, "(its id)")  # ids are keys to reports: none in logs
+        print(f"error: a report cannot be written: {told}", file=sys.stderr)
         return store.fail(
             job, "the server could not write the report, through no fault of the file. Try later."
         )
@@ -156,7 +157,8 @@ class Workers:
                 self._end_stalled()
                 self._sweep()
             except (sqlite3.Error, OSError) as error:  # a full disk must not end the supervision
-                print(f"error: {self._folder.root}: {error}", file=sys.stderr)
+                told = getattr(error, "strerror", None) or error  # no path, for it may hold an id
+                print(f"error: {self._folder.root}: {told}", file=sys.stderr)
 
     def _launch(self, slot: int) -> None:
         self._started_s[slot] = time.monotonic()

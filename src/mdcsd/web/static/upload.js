@@ -9,14 +9,16 @@ const WORDS = {
   cannot_judge: "cannot judge",
 };
 const TRIES = 3;
-const LOOK_AGAIN_S = 5;
+const LOOK_S = 0.5;
 
 const $ = (id) => document.getElementById(id);
 const drop = $("drop");
 const maxBytes = Number(drop.dataset.maxBytes);
 const waiting = [];
+const watched = new Set(); // rows of files that are not judged yet
 let isSending = false;
-let shownId = null;
+let isLooking = false;
+let shown = null; // the row whose report is open
 
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 const tell = (text) => { $("told").textContent = text; };
@@ -36,7 +38,7 @@ function addRow(name, bytes, isOld = false) {
   item.querySelector("progress").setAttribute("aria-label", `Progress of ${name}`);
   $("list")[isOld ? "append" : "prepend"](item);
   $("mine").hidden = false;
-  const row = { item, name, id: null, request: null, events: null };
+  const row = { item, name, id: null, request: null };
   item.querySelector(".delete").addEventListener("click", () => remove(row));
   item.querySelector(".show").addEventListener("click", () => show(row, true));
   return row;
@@ -63,7 +65,7 @@ function post(row, file) {
     const request = new XMLHttpRequest();
     row.request = request;
     row.isSent = false;
-    request.open("POST", `${API}?name=${encodeURIComponent(Array.from(file.name.toWellFormed()).slice(-120).join(""))}`);
+    request.open("POST", `${API}?name=${encodeURIComponent(Array.from(file.name.toWellFormed?.() ?? file.name).slice(-120).join(""))}`);
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.responseType = "json";
     request.upload.addEventListener("progress", (event) => {
@@ -84,7 +86,7 @@ async function upload(row, file) {
   for (let broken = 0; broken < TRIES && !row.isGone;) {
     say(row, "uploading", 0);
     const [status, answer, seconds] = await post(row, file);
-    if (status === 202 && row.isGone) return fetch(`${API}/${answer.id}`, { method: "DELETE" });
+    if (status === 202 && row.isGone) return void (await erase(answer.id));
     if (status === 202) return watch(row, answer);
     if (status !== 0 && status !== 429 && status !== 503) {
       return end(row, answer.detail || `refused (${status}).`, true);
@@ -121,23 +123,29 @@ function take(files) {
 function watch(row, status) {
   row.id = status.id;
   if (update(row, status, true)) return;
-  row.events = new EventSource(`${API}/${row.id}/events`);
-  row.events.addEventListener("message", (event) => {
-    if (update(row, JSON.parse(event.data), true)) row.events.close();
-  });
-  row.events.addEventListener("gone", () => { row.events.close(); forget(row); });
-  row.events.addEventListener("error", () => {
-    if (row.events.readyState === EventSource.CLOSED) lookLater(row); // refused: it will not come back
-  });
+  watched.add(row);
+  look();
 }
 
-async function lookLater(row) {
-  await sleep(LOOK_AGAIN_S);
-  if (row.isGone) return;
-  const answer = await fetch(`${API}/${row.id}`).catch(() => null);
-  if (answer?.status === 404) forget(row);
-  else if (answer?.ok) watch(row, await answer.json());
-  else lookLater(row);
+// Ask for one file after the other: a stream each would take every connection that a browser
+// has for one server.
+async function look() {
+  if (isLooking) return;
+  isLooking = true;
+  try {
+    while (watched.size) {
+      for (const row of [...watched]) {
+        const answer = await fetch(`${API}/${row.id}`).catch(() => null);
+        const status = answer?.ok ? await answer.json().catch(() => null) : null;
+        if (row.isGone) continue;
+        if (answer?.status === 404) forget(row);
+        else if (status && update(row, status, true)) watched.delete(row);
+      }
+      await sleep(LOOK_S);
+    }
+  } finally {
+    isLooking = false;
+  }
 }
 
 // Show where a file stands; true once that is final.
@@ -166,13 +174,20 @@ function update(row, status, isNews) {
   row.item.querySelector("progress").hidden = true;
   if (isNews) {
     tell(`${row.name}: ${WORDS[status.verdict]}`);
-    if (shownId === null) show(row, false);
+    if (shown === null) show(row, false);
   }
   return true;
 }
 
-function show(row, isAsked) {
-  shownId = row.id;
+async function show(row, isAsked) {
+  shown = row;
+  const answer = await fetch(`${API}/${row.id}`).catch(() => null);
+  if (answer?.status === 404) {
+    forget(row);
+    if (isAsked) $("files").focus();
+    return tell(`${row.name} was deleted: its time here was over.`);
+  }
+  if (row.isGone || shown !== row) return;
   $("report-title").textContent = `Report: ${row.name}`;
   $("report-page").href = `${API}/${row.id}/report.html`;
   $("report-json").href = `${API}/${row.id}/report.json`;
@@ -186,33 +201,37 @@ function show(row, isAsked) {
 }
 
 function closeReport() {
-  shownId = null;
+  shown?.item.querySelector(".show").focus();
+  shown = null;
   $("report").hidden = true;
   $("report-frame").removeAttribute("src");
 }
 
 function forget(row) {
   row.isGone = true;
-  if (row.id !== null && row.id === shownId) closeReport();
+  watched.delete(row);
+  if (row === shown) closeReport();
   row.item.remove();
   $("mine").hidden = !$("list").children.length;
 }
 
+// Whether a file is gone from the server.
+async function erase(id) {
+  const answer = await fetch(`${API}/${id}`, { method: "DELETE" }).catch(() => null);
+  return Boolean(answer?.ok) || answer?.status === 404;
+}
+
 async function remove(row) {
   if (!row.isSent) row.request?.abort(); // what is with the server whole is deleted by its answer
-  row.events?.close();
-  if (row.id) {
-    const answer = await fetch(`${API}/${row.id}`, { method: "DELETE" });
-    if (!answer.ok && answer.status !== 404) return tell(`${row.name} could not be deleted.`);
-  }
+  if (row.id && !(await erase(row.id))) return tell(`${row.name} could not be deleted. Try again.`);
   forget(row);
   tell(`${row.name} was deleted.`);
   $("files").focus();
 }
 
 async function listOld() {
-  const answer = await fetch(API);
-  if (!answer.ok) return;
+  const answer = await fetch(API).catch(() => null);
+  if (!answer?.ok) return;
   for (const status of (await answer.json()).jobs) {
     const row = addRow(status.name, status.n_bytes, true);
     row.id = status.id;
