@@ -354,16 +354,19 @@ def test_empty_folder_says_what_was_expected(tmp_path):
 def test_a_folder_that_cannot_be_read_stands_among_its_files(tmp_path, monkeypatch):
     (tmp_path / "closed").mkdir()
     (tmp_path / "a.mp4").touch()
-    scandir = os.scandir
 
-    def closed_to_us(path):
-        if Path(path).name == "closed":
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return scandir(path)
+    def closed_to_us(really):
+        def look(path):
+            if Path(path).name == "closed":
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return really(path)
 
-    monkeypatch.setattr(os, "scandir", closed_to_us)
+        return look
+
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, closed_to_us(getattr(os, name)))
     assert find_media(tmp_path, {".mp4"}) == [tmp_path / "a.mp4", tmp_path / "closed"]
-    with pytest.raises(InputError, match=r"closed: cannot be read \(Permission denied\)"):
+    with pytest.raises(MediaError, match=r"closed: cannot be read \(Permission denied\)"):
         check_file(tmp_path / "closed")
 
 

@@ -81,14 +81,14 @@ def check_file(path: Path) -> None:
     """
     try:
         if path.is_dir():
-            next(os.scandir(path), None)
+            os.listdir(path)  # which fails where it may not be read
             raise InputError(f"{path}: a folder with no picture or video in it. Check the path.")
         if not path.is_file():
             raise InputError(f"{path}: no such file. Check the path.")
         with open(path, "rb") as file:
             head = file.read(12)
     except OSError as error:
-        raise InputError(
+        raise MediaError(
             f"{path}: cannot be read ({error.strerror}). Check the path and its permissions."
         ) from None
     if not head:

@@ -157,10 +157,13 @@ def _plan(config: ProcessFramesConfig) -> list[_Job]:
 
 
 def _find_videos(root: Path) -> list[Path]:
-    """The videos below a folder, or its pictures if there is no video in it."""
+    """The videos below a folder, or its pictures if there is no video in it.
+
+    A folder in it that cannot be read counts as a video, which fails.
+    """
     found = find_media(root, VIDEO_SUFFIXES | IMAGE_SUFFIXES)
     videos = [path for path in found if path.suffix.lower() in VIDEO_SUFFIXES]
-    return videos or found
+    return [*videos, *(path for path in found if path.is_dir())] if videos else found
 
 
 def _is_catalogue(config: ProcessFramesConfig) -> bool:
