@@ -51,10 +51,7 @@ def detect(
         typer.Option("--pool", help="Video score: track, mean or topk.", show_default="track"),
     ] = None,
     cropped: Annotated[
-        bool,
-        typer.Option(
-            "--cropped", help="The inputs are face crops, as wide as the network's: no search."
-        ),
+        bool, typer.Option("--cropped", help="Crops of the network's scale: no face search.")
     ] = False,
     report: Annotated[
         Path | None,

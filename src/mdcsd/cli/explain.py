@@ -35,10 +35,7 @@ def explain(
         int, typer.Option("--frames", help="Frames sampled evenly over a video.")
     ] = 8,
     cropped: Annotated[
-        bool,
-        typer.Option(
-            "--cropped", help="The inputs are face crops, as wide as the network's: no search."
-        ),
+        bool, typer.Option("--cropped", help="Crops of the network's scale: no face search.")
     ] = False,
     device: DeviceOption = None,
 ) -> None:

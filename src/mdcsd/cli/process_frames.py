@@ -19,11 +19,7 @@ _NAMES = {
 def process_frames(
     ctx: typer.Context,
     video_path: Annotated[
-        str | None,
-        typer.Option(
-            "--video_path",
-            help="A video or picture, a folder (of videos first), or a catalogue.csv.",
-        ),
+        str | None, typer.Option("--video_path", help="A video, a folder, or a catalogue.csv.")
     ] = None,
     output_path: Annotated[
         str | None,
@@ -63,7 +59,7 @@ def process_frames(
     recipe: Recipe = None,
     assignments: Assignments = None,
 ) -> None:
-    """Cut face crops out of a video, or out of every video below a folder."""
+    """Cut face crops out of a video, or of all videos, else pictures, below a folder."""
     from mdcsd.process_frames import process_frames as run
 
     settings = settings_of(ctx, recipe, assignments, _NAMES)
