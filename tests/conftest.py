@@ -108,6 +108,21 @@ def test_set(demo) -> Path:
     return demo[1] / "crops_color_raw_test_tf"
 
 
+@pytest.fixture(scope="session")
+def with_landmarks(demo, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The demo's crops as training and validation sets whose real faces have landmarks."""
+    from mdcsd.config import PrepareDatasetConfig
+    from mdcsd.prepare_dataset import prepare_dataset
+    from mdcsd.split_writer import dataset_folder
+
+    config = PrepareDatasetConfig(
+        directory=str(demo[1] / "crops"), raw=True, color=True, landmarks=True,
+        output=str(tmp_path_factory.mktemp("landmarks")),
+    )  # fmt: skip
+    prepare_dataset(config)
+    return dataset_folder(config, "train"), dataset_folder(config, "val")
+
+
 def save_noise(path: Path, seed: int, side: int = 64) -> None:
     """Write a picture of smooth noise, which survives no detector but fills a data set."""
     path.parent.mkdir(parents=True, exist_ok=True)

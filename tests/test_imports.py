@@ -26,7 +26,8 @@ ROOMS = (
     "shard_set", "split_writer", "prepare_dataset",
     "augment", "donors", "blend_masks", "blend", "preprocess", "loader", "training_faces",
     "frequency", "backbones", "network", "checkpoint", "embedding", "averaging",
-    "metrics", "bootstrap", "optim", "distributed", "inference", "calibration", "runs",
+    "metrics", "bootstrap", "optim", "distributed", "inference", "autoencoder", "calibration",
+    "runs",
     "training_setup", "training_loss", "spectrum_fit", "depthwise", "learner", "training",
     "explain", "evidence", "quality", "wording",
     "detector", "perturb", "video_scores", "predictions", "evaluation_report", "verdict_counts",
@@ -156,7 +157,7 @@ else:
 COMMANDS = (
     "process-frames", "prepare-dataset", "train", "test", "detect", "explain", "demo", "bench",
     "blend", "calibrate", "evaluate", "reproduce", "datasets", "serve", "embed", "card", "average",
-    "settings",
+    "settings", "autoencoder",
 )  # fmt: skip
 
 

@@ -30,17 +30,6 @@ WHO = [f"p{i % 10}" for i in range(40)]
 BLENDABLE = np.arange(10)
 
 
-@pytest.fixture(scope="module")
-def with_landmarks(demo, tmp_path_factory):
-    """The demo's crops as a data set whose real faces have landmarks."""
-    config = PrepareDatasetConfig(
-        directory=str(demo[1] / "crops"), raw=True, color=True, landmarks=True,
-        output=str(tmp_path_factory.mktemp("landmarks")),
-    )  # fmt: skip
-    prepare_dataset(config)
-    return dataset_folder(config, "train"), dataset_folder(config, "val")
-
-
 def faces(path, augment, share=0.0, seed=0):
     shards = open_shards(path)
     classes = Classes(
@@ -176,9 +165,9 @@ def test_a_blend_is_made_with_a_real_face_of_another_person(with_landmarks, monk
     real = np.flatnonzero(data.labels() == 0).tolist()
     donors, reads, read = [], [], data.record
 
-    def seen(rgb, points, config, rng, donor):
+    def seen(rgb, points, config, rng, donor, repaint):
         donors.append(donor)
-        return blend_face(rgb, points, config, rng, donor)
+        return blend_face(rgb, points, config, rng, donor, repaint)
 
     monkeypatch.setattr(training_faces, "blend_face", seen)
     monkeypatch.setattr(data, "record", lambda number: reads.append(number) or read(number))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from mdcsd.config import check
+from mdcsd.config import Device, check, check_counts
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ class BlendConfig:
     """Weight of a reconstruction from a few principal components of small patches."""
     smooth: float = 0.05
     """Weight of an edge-keeping smoothing inside the mask."""
+    autoencoder: float = 0.0
+    """Weight of the face as an autoencoder of faces paints it, see `autoencoder_file`."""
     face: float = 0.5
     """Weight of the whole face, or a large part of it."""
     lower_face: float = 0.15
@@ -129,6 +131,9 @@ class BlendConfig:
     Never under 24 px. `augment.rescale` is drawn apart from it, and may shrink the blend again.
     """
 
+    autoencoder_file: str | None = None
+    """What `mdcsd autoencoder` wrote; half of other people's faces are painted by it too."""
+
     def __post_init__(self) -> None:
         """Refuse shares out of range, and weights that leave nothing to draw."""
         _check_between("blend.share", self.share, 0.0, 1.0)
@@ -136,17 +141,50 @@ class BlendConfig:
         _check_between("blend.other_person", self.other_person, 0.0, 1.0)
         _check_between("blend.smallest", self.smallest, 0.05, 1.0)
         for field in fields(self):
-            if field.name in KINDS + REGIONS:
+            if field.name in (*KINDS, AUTOENCODER, *REGIONS):
                 _check_between(f"blend.{field.name}", getattr(self, field.name), 0.0, 1e6)
-        for names in (KINDS, REGIONS):
+        for names in ((*KINDS, AUTOENCODER), REGIONS):
             check(
                 any(getattr(self, name) > 0 for name in names),
                 f"blend.{', '.join(names)}: all are 0. Give at least one of them a weight.",
             )
+        check(
+            not self.autoencoder or self.autoencoder_file is not None,
+            f"blend.autoencoder {self.autoencoder:g} without blend.autoencoder_file. Train one: "
+            "mdcsd autoencoder TRAIN_tf --output FILE",
+        )
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """How the autoencoder that paints faces of blends is trained, see `BlendConfig`."""
+
+    train_datasets: tuple[str, ...] = ()
+    """Training data sets of colour pixels with landmarks, of which the real faces are taken."""
+    output: str | None = None
+    """File to write, a .safetensors."""
+    steps: int = 3000
+    """Steps of training."""
+    batch_size: int = 32
+    """Faces a step."""
+    learning_rate: float = 1.5e-3
+    """Adam's highest, after a warm-up; it falls to 0."""
+    device: Device = "auto"
+    """auto takes CUDA where there is one."""
+    seed: int = 0
+    """Seed of weights and order."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        check(self.steps >= 1, f"--steps {self.steps}: expected 1 or more.")
+        check(self.batch_size >= 1, f"--batch_size {self.batch_size}: expected 1 or more.")
+        _check_between("autoencoder.learning_rate", self.learning_rate, 1e-6, 1.0)
+        check_counts(self.seed, 0)
 
 
 OTHER_PERSON = "other_person"  # the kind of blends with a donor, which weighs by its share
 KINDS = ("self_blend", "frequency", "down_up", "codec", "low_rank", "smooth")
+AUTOENCODER = "autoencoder"  # the kind that needs a file
 REGIONS = ("face", "lower_face", "mouth", "eyes", "nose")
 _MOST = {
     "crop_shift": 0.25, "crop_zoom": 1.0, "crop_turn_deg": 180.0, "brightness": 1.0,

@@ -10,8 +10,9 @@ its landmarks. Written anew from the paper. Where ours differs, and why:
   are small: a seam made at full size is one that they have not.
 - Regions: beside the face also the lower face, mouth, eyes and nose, for reenactment and
   talking faces, which change only these.
-- Kinds: beside the copy also one that replaces only the middle frequencies, and four that put
-  what a generator, decoder or codec would make of the face there, at no seam of colour.
+- Kinds: beside the copy also one that replaces only the middle frequencies, and five that put
+  what a generator, decoder or codec would make of the face there, at no seam of colour: one of
+  them is a decoder's own (`autoencoder.py`).
 - Nothing outside the mask changes, and the mask leaves part of a tight crop alone.
 - A blend that would hardly be seen in the pixels is drawn again: its label would be a lie.
 """
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 import cv2
 import numpy as np
@@ -35,7 +37,7 @@ from mdcsd.augment import (
     to_side,
     warp_box,
 )
-from mdcsd.augment_config import OTHER_PERSON, BlendConfig
+from mdcsd.augment_config import AUTOENCODER, OTHER_PERSON, BlendConfig
 from mdcsd.blend_masks import draw_mask
 from mdcsd.donors import Donor, lay_over
 from mdcsd.encoding import code_h264
@@ -47,6 +49,10 @@ _DRAWS = 6
 _PATCH_PX = 4
 _SPREAD = 0.9  # a mask drawn small is spread by enlarging it
 _LEAST_PX = 24  # a face smaller than that has no features to blend
+_REPAINTED_DONORS = 0.5
+
+Repaint = Callable[[RgbArray, FloatImage, np.random.Generator], RgbArray]
+"""A crop (S, S, 3) and its landmarks in pixels -> the crop with its face painted by a decoder."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,8 @@ class Blend:
     """A pair: `real` and the `fake` made of it, both uint8 (S, S, 3) RGB, resampled alike.
 
     `mask` float32 (S, S), 0..1: how much of each pixel was replaced; where it is 0 the two
-    are equal. `kind` is one of `augment_config.KINDS`, or `OTHER_PERSON`; `region` of `REGIONS`.
+    are equal. `kind` is one of `augment_config.KINDS`, `AUTOENCODER` or `OTHER_PERSON`; `region`
+    of `REGIONS`.
     """
 
     real: RgbArray
@@ -77,6 +84,7 @@ def blend_face(
     config: BlendConfig,
     rng: np.random.Generator,
     donor: Donor | None = None,
+    repaint: Repaint | None = None,
 ) -> Blend:
     """Make a pseudo-fake of a real face.
 
@@ -87,23 +95,36 @@ def blend_face(
         config: Weights of kinds and regions.
         rng: The only source of chance.
         donor: Another person's face, which takes the place of a copy of this one.
+        repaint: What paints the kind `autoencoder`, and half of the donors.
 
     Returns: the pair; after six draws that changed hardly anything, the one that changed most.
     """
     require(landmarks_xy_px.shape == (468, 2), f"landmarks {landmarks_xy_px.shape}: not (468, 2)")
     side = rgb.shape[0]
     if config.smallest == 1.0:
-        donor = donor.resized(side) if donor else None
-        return _first_seen(partial(_draw_blend, rgb, landmarks_xy_px, config, rng, donor))
+        donor = _prepared(donor, side, repaint, rng)
+        return _first_seen(partial(_draw_blend, rgb, landmarks_xy_px, config, rng, donor, repaint))
     small_px = max(round(side * rng.uniform(config.smallest, 1.0)), _LEAST_PX)
     small = to_side(rgb, small_px, cv2.INTER_AREA)
     points = landmarks_xy_px * np.float32(small_px / side)
     bounded = replace(config, largest_mask=_SPREAD * config.largest_mask)
-    donor = donor.resized(small_px) if donor else None
-    blend = _first_seen(partial(_draw_blend, small, points, bounded, rng, donor))
+    donor = _prepared(donor, small_px, repaint, rng)
+    blend = _first_seen(partial(_draw_blend, small, points, bounded, rng, donor, repaint))
     real, fake = (to_side(face, side, cv2.INTER_LINEAR) for face in (blend.real, blend.fake))
     mask = np.asarray(cv2.resize(blend.mask, (side, side)), np.float32)
     return replace(blend, real=real, fake=fake, mask=mask)
+
+
+def _prepared(
+    donor: Donor | None, side_px: int, repaint: Repaint | None, rng: np.random.Generator
+) -> Donor | None:
+    """Bring a donor to the size of the blend; half of them painted, if there is what paints."""
+    if donor is None:
+        return None
+    donor = donor.resized(side_px)
+    if repaint is None or rng.random() >= _REPAINTED_DONORS:
+        return donor
+    return replace(donor, rgb=repaint(donor.rgb, donor.landmarks_xy_px, rng))
 
 
 def _first_seen(draw: Callable[[], Blend]) -> Blend:
@@ -128,6 +149,7 @@ def _draw_blend(
     config: BlendConfig,
     rng: np.random.Generator,
     donor: Donor | None,
+    repaint: Repaint | None,
 ) -> Blend:
     side = rgb.shape[0]
     kind, region = _draw(_kind_weights(config), rng), _draw(_region_weights(config), rng)
@@ -138,7 +160,8 @@ def _draw_blend(
     mask = draw_mask(moved_points, region, side, config.largest_mask, rng)
     if kind == "self_blend":  # of the others a quarter would hardly be any
         mask = mask * np.float32(_RATIOS[int(rng.integers(len(_RATIOS)))])
-    looks_of_real = kind not in _RECONSTRUCTIONS and rng.random() < 0.5
+    paints = kind == AUTOENCODER or kind in _RECONSTRUCTIONS
+    looks_of_real = not paints and rng.random() < 0.5
     if looks_of_real:
         real = _other_looks(real, rng)
     left, top, width, height = box = _box_around(mask)
@@ -146,6 +169,9 @@ def _draw_blend(
     if donor:
         source, covered = lay_over(donor, moved_points, box, real[inside], mask[inside], rng)
         mask[inside] *= covered
+    elif kind == AUTOENCODER:
+        require(repaint is not None, "blend.autoencoder without an autoencoder")
+        source = cast(Repaint, repaint)(real, moved_points, rng)[inside]
     elif kind in _RECONSTRUCTIONS:
         source = _RECONSTRUCTIONS[kind](real[inside], rng)
     else:
@@ -175,6 +201,7 @@ def _kind_weights(config: BlendConfig) -> dict[str, float]:
         "codec": config.codec,
         "low_rank": config.low_rank,
         "smooth": config.smooth,
+        AUTOENCODER: config.autoencoder,
     }
 
 

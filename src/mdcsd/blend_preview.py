@@ -14,6 +14,7 @@ import numpy as np
 
 from mdcsd import storage
 from mdcsd.augment_config import BlendConfig
+from mdcsd.autoencoder import open_repainter
 from mdcsd.blend import Blend, blend_face, mean_difference
 from mdcsd.detector import iter_sampled_frames
 from mdcsd.donors import Donor, Donors
@@ -63,12 +64,13 @@ def write_preview(
     _check_output(inputs, output)
     faces = find_faces(inputs, count, 2 if config.other_person else 1)
     rng = np.random.default_rng(seed)
+    repaint = open_repainter(config.autoencoder_file)
     lending = _Lending(faces, config.other_person) if config.other_person else None
     blends = []
     for i in range(count):
         face = faces[i % len(faces)]
         donor = lending.draw(face, rng) if lending else None
-        blends.append(blend_face(face.rgb, face.landmarks_xy_px, config, rng, donor))
+        blends.append(blend_face(face.rgb, face.landmarks_xy_px, config, rng, donor, repaint))
     storage.write_bytes(output, encode_png(draw_sheet(blends)))
     return Preview(len(faces), tuple(blends))
 
@@ -115,10 +117,11 @@ def write_pairs(inputs: Sequence[Path], folder: Path, config: BlendConfig, seed:
             f"--pairs {folder}: several inputs are called {twice[0]}, and so would their pairs "
             "be. Give them other names, or one folder a call."
         )
+    repaint = open_repainter(config.autoencoder_file)
     rng, finder, n_pairs = np.random.default_rng(seed), FaceFinder(), 0
     for path in inputs:
         for number, face in enumerate(_faces_of(path, finder)):
-            blend = blend_face(face.rgb, face.landmarks_xy_px, config, rng)
+            blend = blend_face(face.rgb, face.landmarks_xy_px, config, rng, repaint=repaint)
             for name, rgb in (("original", blend.real), ("self_blend", blend.fake)):
                 output = folder / "test" / name / f"{path.stem}_{number:04d}.png"
                 storage.make_folder(output.parent)

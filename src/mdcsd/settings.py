@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mdcsd.augment_config import AugmentConfig, BlendConfig
+from mdcsd.augment_config import AugmentConfig, AutoencoderConfig, BlendConfig
 from mdcsd.config import NetworkConfig, PrepareDatasetConfig, ProcessFramesConfig, TrainConfig
 from mdcsd.judging_config import (
     CalibrateConfig,
@@ -25,6 +25,7 @@ class Settings:
     train: TrainConfig = field(default_factory=TrainConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     blend: BlendConfig = field(default_factory=BlendConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     test: TestConfig = field(default_factory=TestConfig)
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from mdcsd import distributed, learner
+from mdcsd.autoencoder import open_repainter
 from mdcsd.calibration import fit_calibration
 from mdcsd.checkpoint import Checkpoint, save_checkpoint
 from mdcsd.config import TrainConfig
@@ -144,8 +145,9 @@ def fit(job: TrainJob, rank: Rank, folder: RunFolder, hooks: Hooks) -> TrainResu
 
 def open_training_faces(job: TrainJob) -> tuple[TrainingFaces, EpochDraw]:
     """Open what training sees, and what draws its epochs."""
-    blend, seed = job.settings.blend, job.config.seed
-    data = TrainingFaces(job.train_set, job.spec, job.classes, job.settings.augment, blend, seed)
+    blend, augment, seed = job.settings.blend, job.settings.augment, job.config.seed
+    repaint = open_repainter(blend.autoencoder_file)
+    data = TrainingFaces(job.train_set, job.spec, job.classes, augment, blend, seed, repaint)
     return data, EpochDraw(data, job.config, blend)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from mdcsd.augment import degrade
 from mdcsd.augment_config import AugmentConfig, BlendConfig
-from mdcsd.blend import blend_face
+from mdcsd.blend import Repaint, blend_face
 from mdcsd.config import TrainConfig
 from mdcsd.donors import Donor, Donors
 from mdcsd.errors import DataError, SettingError
@@ -46,9 +46,11 @@ class TrainingFaces(FaceDataset):
         augment: AugmentConfig,
         blend: BlendConfig,
         seed: int,
+        repaint: Repaint | None = None,
     ) -> None:
         """Open every shard; raises RecordError if one is damaged or cut off."""
         super().__init__(shards, spec, classes)
+        self._repaint = repaint
         self.epoch = 0
         self._augment = augment
         self._blend = blend
@@ -80,7 +82,7 @@ class TrainingFaces(FaceDataset):
         rgb = cast(RgbArray, record.image)
         require(record.landmarks_xy is not None, f"record {number}: a blend without landmarks")
         points = cast(FloatImage, record.landmarks_xy) * rgb.shape[0]
-        blend = blend_face(rgb, points, self._blend, rng, self._donor(record, rng))
+        blend = blend_face(rgb, points, self._blend, rng, self._donor(record, rng), self._repaint)
         blended = [blend.real, blend.fake]
         return degrade(blended, self._augment, rng) if self._augment.enabled else blended
 

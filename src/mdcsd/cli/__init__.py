@@ -12,6 +12,7 @@ import traceback
 import typer
 
 from mdcsd.cli import (
+    autoencoder,
     average,
     bench,
     blend,
@@ -89,6 +90,7 @@ app.command("detect")(detect.detect)
 app.command("explain")(explain.explain)
 app.command("serve")(serve.serve)
 app.command("blend")(blend.blend)
+app.command("autoencoder")(autoencoder.autoencoder)
 app.command("demo")(demo.demo)
 app.command("reproduce")(reproduce.reproduce)
 app.command("settings")(settings.settings)

@@ -1,0 +1,248 @@
+"""A small autoencoder of faces: what a face swap's decoder would paint, without a fake video.
+
+Source: the swaps of the DFDC and of FaceForensics++'s Deepfakes come out of such decoders
+(Dolhansky et al., "The DeepFake Detection Challenge Dataset", 2020, section 3). Theirs know two
+people each and give the one the other's face; ours knows all people of a training set, and paints
+everybody as himself, softer and with a decoder's traces, or a donor before he is laid over another.
+
+Its code loses channels at random in training (Rippel et al., "Learning Ordered Representations with
+Nested Dropout", ICML 2014), so that one network paints well and badly, as the number kept says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from mdcsd.augment_config import AutoencoderConfig
+from mdcsd.checkpoint import load_tensors, save_tensors
+from mdcsd.errors import CheckpointError, DataError, InputError
+from mdcsd.inference import choose_device, training_autocast
+from mdcsd.loader import Classes, FaceDataset
+from mdcsd.nouns import FloatImage, IntArray, RgbArray
+from mdcsd.optim import cosine_learning_rate
+from mdcsd.preprocess import PreprocessSpec
+from mdcsd.shard_set import ShardSet, drop_manipulations, join_shards, open_shards
+
+FACE_PX = 96
+_KIND = "face autoencoder, version 1"
+_CODE_CHANNELS = 256
+_LEAST_CHANNELS = 16
+_MARGIN = 0.08  # around the landmarks, as a share of their extent
+_MOST_NOISE = 0.25  # in the code, of its standard deviation
+
+
+class FaceAutoencoder(nn.Module):
+    """Float32 (N, 3, 96, 96) RGB, -1 to 1 -> code (N, 256, 6, 6) -> the same again."""
+
+    def __init__(self) -> None:
+        """Draw first weights."""
+        super().__init__()
+        self.encoder = nn.Sequential(
+            *_down(3, 32, 5), *_down(32, 64, 3), *_down(64, 128, 3), *_down(128, 192, 3),
+            nn.Conv2d(192, _CODE_CHANNELS, 1),
+        )  # fmt: skip
+        self.decoder = nn.Sequential(
+            nn.Conv2d(_CODE_CHANNELS, 192, 1), *_up(192, 128), *_up(128, 64), *_up(64, 32),
+            *_up(32, 16), nn.Conv2d(16, 3, 3, padding=1),
+        )  # fmt: skip
+
+    def forward(
+        self, faces: torch.Tensor, n_kept: torch.Tensor, noise: float = 0.0
+    ) -> torch.Tensor:
+        """Encode, keep the first channels of each code, int64 (N,), and decode."""
+        code = self.encoder(faces)
+        if noise:
+            code = code + noise * code.std() * torch.randn_like(code)
+        first = torch.arange(code.shape[1], device=code.device) < n_kept[:, None]
+        painted: torch.Tensor = self.decoder(code * first[..., None, None])
+        return painted
+
+
+def _down(n_in: int, n_out: int, kernel: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(n_in, n_out, kernel, stride=2, padding=kernel // 2), nn.LeakyReLU(0.1)
+
+
+def _up(n_in: int, n_out: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(n_in, 4 * n_out, 3, padding=1), nn.PixelShuffle(2), nn.LeakyReLU(0.1)
+
+
+def face_box(landmarks_xy_px: FloatImage, side_px: int) -> tuple[slice, slice]:
+    """Rows and columns of the face in a square crop, by its landmarks."""
+    low, high = landmarks_xy_px.min(axis=0), landmarks_xy_px.max(axis=0)
+    margin = _MARGIN * (high - low)
+    left, top = np.clip(np.floor(low - margin), 0, side_px - 8).astype(int)
+    right, bottom = np.clip(np.ceil(high + margin), (left + 8, top + 8), side_px).astype(int)
+    return slice(top, bottom), slice(left, right)
+
+
+class Repainter:
+    """Repaints the face of a crop; the door that blends know."""
+
+    def __init__(self, network: FaceAutoencoder) -> None:
+        """Take a trained network."""
+        self._network = network.eval()
+
+    def __call__(
+        self, rgb: RgbArray, landmarks_xy_px: FloatImage, rng: np.random.Generator
+    ) -> RgbArray:
+        """Repaint a face, well or badly as chance has it.
+
+        Args:
+            rgb: uint8 (S, S, 3) RGB, a face crop.
+            landmarks_xy_px: float32 (468, 2), in its pixels.
+            rng: draws how many channels of the code are kept, and noise in it.
+
+        Returns: uint8 (S, S, 3) RGB, other than `rgb` only in the box around the face.
+        """
+        box = face_box(landmarks_xy_px, rgb.shape[0])
+        face = rgb[box]
+        height, width, _ = face.shape
+        small = np.asarray(
+            cv2.resize(face, (FACE_PX, FACE_PX), interpolation=cv2.INTER_AREA), np.uint8
+        )
+        n_kept = torch.from_numpy(_draw_channels(rng, 1))
+        noise = rng.uniform(0.0, _MOST_NOISE) if rng.random() < 0.5 else 0.0
+        generator_seed = int(rng.integers(2**31))
+        with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator_seed)
+            painted = self._network(to_network(small[None]), n_kept, noise)[0]
+        pixels = ((painted + 1.0) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+        way = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(rng.integers(2))]
+        repainted = rgb.copy()
+        repainted[box] = cv2.resize(pixels, (width, height), interpolation=way)
+        return repainted
+
+
+def to_network(faces: RgbArray) -> torch.Tensor:
+    """Turn uint8 (N, 96, 96, 3) RGB into float32 (N, 3, 96, 96), -1 to 1."""
+    return torch.from_numpy(faces).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `fit_autoencoder` did: of how many faces, and the loss of the first and last steps."""
+
+    n_faces: int
+    first_loss: float
+    last_loss: float
+
+
+def fit_autoencoder(
+    config: AutoencoderConfig, on_step: Callable[[int, int, str], None] = lambda *_: None
+) -> Fitted:
+    """Train an autoencoder on the real faces of data sets that have landmarks, and write it.
+
+    The loss is the mean absolute difference of pixels, and of neighbours' differences across and
+    down, for edges. All faces are held in memory, 28 kB each. The same seed gives the same on one
+    processor; on several threads or a GPU nearly so.
+
+    Raises: InputError without data sets or output; DataError if one is kept for judging, or no
+        real face has landmarks.
+    """
+    if not config.train_datasets or not config.output:
+        raise InputError("expected TRAIN_DATASET, *_tf folders, and --output FILE.")
+    shards = _open_training(config.train_datasets)
+    faces = _real_faces(shards)
+    device = torch.device(choose_device(config.device))
+    torch.manual_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    network = FaceAutoencoder().to(device).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99))
+    losses = torch.zeros(config.steps)
+    for step in range(config.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = cosine_learning_rate(
+                step, config.steps, config.learning_rate, config.steps // 20
+            )
+        real = to_network(faces[rng.integers(len(faces), size=config.batch_size)]).to(device)
+        real = real.flip(3) if rng.random() < 0.5 else real
+        real = real.contiguous(memory_format=torch.channels_last)
+        n_kept = torch.from_numpy(_draw_channels(rng, len(real))).to(device)
+        with training_autocast(device, "auto"):
+            painted = network(real, n_kept)
+        loss = _difference(painted.float(), real)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses[step] = loss.detach()
+        on_step(step + 1, config.steps, "autoencoder")
+    some = max(config.steps // 20, 1)
+    fitted = Fitted(len(faces), float(losses[:some].mean()), float(losses[-some:].mean()))
+    if not np.isfinite(fitted.last_loss):
+        raise DataError(f"the loss ended as {fitted.last_loss}. Give a lower --learning_rate.")
+    told = {"data": shards.name, "faces": len(faces), "settings": asdict(config)}
+    header = {"kind": _KIND, "loss": fitted.last_loss, **told}
+    save_tensors(network.state_dict(), header, Path(config.output))
+    return fitted
+
+
+def open_repainter(path: str | None) -> Repainter | None:
+    """Open what `fit_autoencoder` wrote; None for no path.
+
+    Raises: CheckpointError if the file is missing, damaged, or something else.
+    """
+    if path is None:
+        return None
+    tensors, header = load_tensors(Path(path))
+    if header.get("kind") != _KIND:
+        raise CheckpointError(
+            f"{path}: not a {_KIND}, of this mdcsd. Expected what mdcsd autoencoder wrote."
+        )
+    network = FaceAutoencoder()
+    network.load_state_dict(tensors)
+    return Repainter(network)
+
+
+def _open_training(paths: Sequence[str]) -> ShardSet:
+    """Open data sets to learn from; faces that judge a network must not be known to its fakes."""
+    sets = [open_shards(Path(path)) for path in paths]
+    for each in sets:
+        if each.split in ("val", "test"):
+            raise DataError(f"{each.path}: the {each.split} split. Give the train split.")
+        if (each.representation, each.channels) != ("raw", 3):
+            raise DataError(
+                f"{each.path}: an autoencoder needs colour pixels. Prepare the data set with --raw "
+                "--color --landmarks."
+            )
+    return join_shards(sets)
+
+
+def _real_faces(shards: ShardSet) -> RgbArray:
+    """Cut the real faces of a data set, uint8 (N, 96, 96, 3) RGB."""
+    real = drop_manipulations(shards, shards.manipulations)
+    names = tuple(real.class_names)
+    spec = PreprocessSpec(FACE_PX, 3, "raw", real.crop_scale, None)
+    data = FaceDataset(real, spec, Classes(names, {name: i for i, name in enumerate(names)}))
+    faces = []
+    for record in (data.record(number) for number in range(len(data))):
+        if record.class_name == names[0] and record.landmarks_xy is not None:
+            rgb = cast(RgbArray, record.image)
+            face = rgb[face_box(record.landmarks_xy * rgb.shape[0], rgb.shape[0])]
+            faces.append(cv2.resize(face, (FACE_PX, FACE_PX), interpolation=cv2.INTER_AREA))
+    if not faces:
+        raise DataError(
+            f"{shards.path}: no real face with landmarks among {len(data)} record(s). Prepare the "
+            "data set with --raw --color --landmarks."
+        )
+    return np.stack(faces).astype(np.uint8)
+
+
+def _draw_channels(rng: np.random.Generator, count: int) -> IntArray:
+    """Draw how many channels of the code are kept, few as often as many, int64 (count,)."""
+    least, most = np.log(_LEAST_CHANNELS), np.log(_CODE_CHANNELS)
+    return np.asarray(np.rint(np.exp(rng.uniform(least, most, count))), np.int64)
+
+
+def _difference(painted: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference of pixels and of their edges."""
+    difference = painted - real
+    edges = (difference.diff(dim=axis).abs().mean() for axis in (2, 3))
+    return difference.abs().mean() + sum(edges, torch.zeros((), device=real.device))
