@@ -33,7 +33,7 @@ from mdcsd.shard_set import ShardSet, drop_manipulations, join_shards, open_shar
 
 FACE_PX = 96
 _KIND = "face autoencoder, version 1"
-_CODE_CHANNELS = 256
+_CODE_CHANNELS, _CODE_PX = 256, FACE_PX // 16
 _LEAST_CHANNELS = 16
 _MARGIN = 0.08  # around the landmarks, as a share of their extent
 _MOST_NOISE = 0.25  # in the code, of its standard deviation
@@ -46,21 +46,24 @@ class FaceAutoencoder(nn.Module):
         """Draw first weights."""
         super().__init__()
         self.encoder = nn.Sequential(
-            *_down(3, 32, 5), *_down(32, 64, 3), *_down(64, 128, 3), *_down(128, 192, 3),
-            nn.Conv2d(192, _CODE_CHANNELS, 1),
+            *_down(3, 32, 5), *_down(32, 64, 3), *_down(64, 128, 3), *_down(128, 256, 3),
+            nn.Conv2d(256, _CODE_CHANNELS, 1),
         )  # fmt: skip
         self.decoder = nn.Sequential(
-            nn.Conv2d(_CODE_CHANNELS, 192, 1), *_up(192, 128), *_up(128, 64), *_up(64, 32),
+            nn.Conv2d(_CODE_CHANNELS, 256, 1), *_up(256, 128), *_up(128, 64), *_up(64, 32),
             *_up(32, 16), nn.Conv2d(16, 3, 3, padding=1),
         )  # fmt: skip
 
     def forward(
-        self, faces: torch.Tensor, n_kept: torch.Tensor, noise: float = 0.0
+        self, faces: torch.Tensor, n_kept: torch.Tensor, noise: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Encode, keep the first channels of each code, int64 (N,), and decode."""
+        """Encode, keep the first channels of each code, int64 (N,), and decode.
+
+        Args:
+            noise: float32 like the code, added to it in units of its standard deviation.
+        """
         code = self.encoder(faces)
-        if noise:
-            code = code + noise * code.std() * torch.randn_like(code)
+        code = code if noise is None else code + code.std() * noise
         first = torch.arange(code.shape[1], device=code.device) < n_kept[:, None]
         painted: torch.Tensor = self.decoder(code * first[..., None, None])
         return painted
@@ -109,10 +112,11 @@ class Repainter:
             cv2.resize(face, (FACE_PX, FACE_PX), interpolation=cv2.INTER_AREA), np.uint8
         )
         n_kept = torch.from_numpy(_draw_channels(rng, 1))
-        noise = rng.uniform(0.0, _MOST_NOISE) if rng.random() < 0.5 else 0.0
-        generator_seed = int(rng.integers(2**31))
-        with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator_seed)
+        noise = None
+        if rng.random() < 0.5:
+            drawn = rng.standard_normal((1, _CODE_CHANNELS, _CODE_PX, _CODE_PX), np.float32)
+            noise = torch.from_numpy(drawn) * rng.uniform(0.0, _MOST_NOISE)
+        with torch.inference_mode():
             painted = self._network(to_network(small[None]), n_kept, noise)[0]
         pixels = ((painted + 1.0) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
         way = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(rng.integers(2))]
