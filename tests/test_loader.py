@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from mdcsd.errors import RecordError
 from mdcsd.loader import (
@@ -65,6 +66,25 @@ def test_batches_carry_identity_and_values(train_set):
     for origin, label in zip(first.origins, first.label.tolist(), strict=True):
         assert label == int(origin.key.manipulation == "Deepfakes")
     assert data.labels().tolist() == [int(key.manipulation == "Deepfakes") for key in keys]
+
+
+class Threads(FaceDataset):
+    """Says in place of the class how many threads BLAS and OpenMP would start."""
+
+    def __getitem__(self, index: int):
+        image, _, origin = super().__getitem__(index)
+        return image, max(pool["num_threads"] for pool in threadpool_info()), origin
+
+
+def test_a_worker_process_is_one_thread(train_set):
+    """Else sixteen of them start 256, and wait for one another."""
+    data = Threads(open_shards(train_set), SPEC, CLASSES)
+    with threadpool_limits(2):
+        here, there = (
+            [int(batch.label[0]) for batch in iter_batches(data, [[[0]], [[1]]], 0, workers)]
+            for workers in (0, 2)
+        )
+    assert (here, there) == ([2, 2], [1, 1])
 
 
 def test_worker_processes_give_the_same_batches(train_set):

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 
 from mdcsd.errors import DataError, RecordError
@@ -184,8 +185,9 @@ def iter_batches(
 
 
 def _take_one_thread(_: int) -> None:
-    """Keep OpenCV from starting as many threads in each loader process as there are cores."""
+    """Keep OpenCV and BLAS from starting as many threads in each process as there are cores."""
     cv2.setNumThreads(1)
+    threadpool_limits(1)
 
 
 def _collate(samples: list[Sample]) -> tuple[Any, ...]:
