@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mdcsd.augment_config import KINDS, OTHER_PERSON
+from mdcsd.augment_config import AUTOENCODER, KINDS, OTHER_PERSON, AutoencoderConfig
+from mdcsd.autoencoder import fit_autoencoder
 from mdcsd.bench import (
     as_rows,
     bench_blend,
@@ -36,6 +37,12 @@ def test_blends_of_every_kind_are_timed(clip):
     kinds = ("all kinds", *KINDS, OTHER_PERSON)
     assert set(figures) == {"degrade: ms a face", *(f"{kind}: blends/s" for kind in kinds)}
     assert all(value > 0 for value in figures.values())
+
+
+def test_blends_of_an_autoencoder_are_timed_if_there_is_one(clip, with_landmarks, tmp_path):
+    path = str(tmp_path / "faces.safetensors")
+    fit_autoencoder(AutoencoderConfig((str(with_landmarks[0]),), path, steps=1, batch_size=2))
+    assert bench_blend(clip, 2, path)[f"{AUTOENCODER}: blends/s"] > 0
 
 
 def test_the_loader_is_timed_by_kind_of_sample(train_set):

@@ -103,6 +103,15 @@ def test_the_teacher_is_told_where_there_was_one(checkpoint):
     assert "taught by" not in write_card(checkpoint, {})
 
 
+def test_what_painted_blends_is_told_without_its_folder(checkpoint):
+    settings = {"blend": {"autoencoder_file": "/x/y/faces.safetensors"}}
+    told = {"autoencoder": {"sha256": "0123", "data": "a + b"}, "settings": settings}
+    card = write_card(replace(checkpoint, provenance={**checkpoint.provenance, **told}), {})
+    assert "| autoencoder of blends | sha256 0123, data a + b |" in card
+    assert "blend.autoencoder_file=faces.safetensors" in card and "/x/y" not in card
+    assert "autoencoder of blends" not in write_card(checkpoint, {})
+
+
 def test_a_mean_of_two_is_told_as_one(checkpoint):
     told = {**checkpoint.provenance, "averaged_from": ["aaa", "bbb"], "averaged_share": 0.5}
     assert "mean of the weights" not in write_card(checkpoint, {})

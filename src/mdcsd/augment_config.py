@@ -108,6 +108,8 @@ class BlendConfig:
     """Weight of an edge-keeping smoothing inside the mask."""
     autoencoder: float = 0.0
     """Weight of the face as an autoencoder of faces paints it, see `autoencoder_file`."""
+    autoencoder_file: str | None = None
+    """What `mdcsd autoencoder` wrote; it paints other people's faces too, see `painted_donors`."""
     face: float = 0.5
     """Weight of the whole face, or a large part of it."""
     lower_face: float = 0.15
@@ -125,20 +127,20 @@ class BlendConfig:
 
     Another person is another source id: of faces without one self-blends are made.
     """
+    painted_donors: float = 0.5
+    """Share of other people's faces that `autoencoder_file`, if given, paints first, 0 to 1."""
     smallest: float = 1.0
     """Smallest side at which a blend is made, as a share of the crop's; then it is enlarged.
 
     Never under 24 px. `augment.rescale` is drawn apart from it, and may shrink the blend again.
     """
 
-    autoencoder_file: str | None = None
-    """What `mdcsd autoencoder` wrote; half of other people's faces are painted by it too."""
-
     def __post_init__(self) -> None:
         """Refuse shares out of range, and weights that leave nothing to draw."""
         _check_between("blend.share", self.share, 0.0, 1.0)
         _check_between("blend.largest_mask", self.largest_mask, 0.01, 1.0)
         _check_between("blend.other_person", self.other_person, 0.0, 1.0)
+        _check_between("blend.painted_donors", self.painted_donors, 0.0, 1.0)
         _check_between("blend.smallest", self.smallest, 0.05, 1.0)
         for field in fields(self):
             if field.name in (*KINDS, AUTOENCODER, *REGIONS):
@@ -148,11 +150,6 @@ class BlendConfig:
                 any(getattr(self, name) > 0 for name in names),
                 f"blend.{', '.join(names)}: all are 0. Give at least one of them a weight.",
             )
-        check(
-            not self.autoencoder or self.autoencoder_file is not None,
-            f"blend.autoencoder {self.autoencoder:g} without blend.autoencoder_file. Train one: "
-            "mdcsd autoencoder TRAIN_tf --output FILE",
-        )
 
 
 @dataclass(frozen=True)
@@ -177,7 +174,9 @@ class AutoencoderConfig:
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
         check(self.steps >= 1, f"--steps {self.steps}: expected 1 or more.")
-        check(self.batch_size >= 1, f"--batch_size {self.batch_size}: expected 1 or more.")
+        check(
+            self.batch_size >= 1, f"autoencoder.batch_size {self.batch_size}: expected 1 or more."
+        )
         _check_between("autoencoder.learning_rate", self.learning_rate, 1e-6, 1.0)
         check_counts(self.seed, 0)
 

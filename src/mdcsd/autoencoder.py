@@ -12,29 +12,33 @@ Nested Dropout", ICML 2014), so that one network paints well and badly, as the n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
 import torch
 from torch import nn
 
-from mdcsd.augment_config import AutoencoderConfig
-from mdcsd.checkpoint import load_tensors, save_tensors
+from mdcsd import storage
+from mdcsd.augment_config import AutoencoderConfig, BlendConfig
+from mdcsd.checkpoint import Tensors, load_tensors, pack_tensors
+from mdcsd.config import check
 from mdcsd.errors import CheckpointError, DataError, InputError
 from mdcsd.inference import choose_device, training_autocast
 from mdcsd.loader import Classes, FaceDataset
 from mdcsd.nouns import FloatImage, IntArray, RgbArray
 from mdcsd.optim import cosine_learning_rate
 from mdcsd.preprocess import PreprocessSpec
-from mdcsd.shard_set import ShardSet, drop_manipulations, join_shards, open_shards
+from mdcsd.runs import environment
+from mdcsd.shard_set import ShardSet, check_split, drop_manipulations, join_shards, open_shards
 
-FACE_PX = 96
-_KIND = "face autoencoder, version 1"
-_CODE_CHANNELS, _CODE_PX = 256, FACE_PX // 16
+_FACE_PX = 96
+_KIND = "face autoencoder, version 2"
+_CODE_CHANNELS, _CODE_PX = 256, _FACE_PX // 16
 _LEAST_CHANNELS = 16
+_TOLD = ("steps", "batch_size", "learning_rate", "seed")
 _MARGIN = 0.08  # around the landmarks, as a share of their extent
 _MOST_NOISE = 0.25  # in the code, of its standard deviation
 
@@ -77,13 +81,28 @@ def _up(n_in: int, n_out: int) -> tuple[nn.Module, ...]:
     return nn.Conv2d(n_in, 4 * n_out, 3, padding=1), nn.PixelShuffle(2), nn.LeakyReLU(0.1)
 
 
-def face_box(landmarks_xy_px: FloatImage, side_px: int) -> tuple[slice, slice]:
+def _face_box(landmarks_xy_px: FloatImage, side_px: int) -> tuple[slice, slice]:
     """Rows and columns of the face in a square crop, by its landmarks."""
     low, high = landmarks_xy_px.min(axis=0), landmarks_xy_px.max(axis=0)
     margin = _MARGIN * (high - low)
     left, top = np.clip(np.floor(low - margin), 0, side_px - 8).astype(int)
     right, bottom = np.clip(np.ceil(high + margin), (left + 8, top + 8), side_px).astype(int)
     return slice(top, bottom), slice(left, right)
+
+
+def _soft_box(height: int, width: int) -> FloatImage:
+    """1 inside, falling to 0 at the edges over the margin, float32 (height, width)."""
+    edge = max(round(_MARGIN * min(height, width) / 2), 1)
+    inside = np.zeros((height, width), np.float32)
+    inside[edge:-edge, edge:-edge] = 1.0
+    side = 2 * edge - 1
+    return np.asarray(cv2.blur(inside, (side, side), borderType=cv2.BORDER_CONSTANT), np.float32)
+
+
+def _resized(rgb: RgbArray, width: int, height: int) -> RgbArray:
+    """Shrink by the mean of areas, enlarge by straight lines."""
+    way = cv2.INTER_AREA if rgb.shape[0] > height and rgb.shape[1] > width else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(rgb, (width, height), interpolation=way), np.uint8)
 
 
 class Repainter:
@@ -103,36 +122,36 @@ class Repainter:
             landmarks_xy_px: float32 (468, 2), in its pixels.
             rng: draws how many channels of the code are kept, and noise in it.
 
-        Returns: uint8 (S, S, 3) RGB, other than `rgb` only in the box around the face.
+        Returns: uint8 (S, S, 3) RGB, other than `rgb` only in the box around the face, to whose
+            edge the paint fades: no face swap has a straight seam.
         """
-        box = face_box(landmarks_xy_px, rgb.shape[0])
+        box = _face_box(landmarks_xy_px, rgb.shape[0])
         face = rgb[box]
         height, width, _ = face.shape
-        small = np.asarray(
-            cv2.resize(face, (FACE_PX, FACE_PX), interpolation=cv2.INTER_AREA), np.uint8
-        )
+        small = _resized(face, _FACE_PX, _FACE_PX)
         n_kept = torch.from_numpy(_draw_channels(rng, 1))
         noise = None
         if rng.random() < 0.5:
             drawn = rng.standard_normal((1, _CODE_CHANNELS, _CODE_PX, _CODE_PX), np.float32)
             noise = torch.from_numpy(drawn) * rng.uniform(0.0, _MOST_NOISE)
         with torch.inference_mode():
-            painted = self._network(to_network(small[None]), n_kept, noise)[0]
+            painted = self._network(_to_network(small[None]), n_kept, noise)[0]
         pixels = ((painted + 1.0) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
         way = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(rng.integers(2))]
-        repainted = rgb.copy()
-        repainted[box] = cv2.resize(pixels, (width, height), interpolation=way)
+        painted_face = np.asarray(cv2.resize(pixels, (width, height), interpolation=way), np.uint8)
+        repainted, soft = rgb.copy(), _soft_box(height, width)
+        repainted[box] = cv2.blendLinear(painted_face, face, soft, 1.0 - soft)
         return repainted
 
 
-def to_network(faces: RgbArray) -> torch.Tensor:
+def _to_network(faces: RgbArray) -> torch.Tensor:
     """Turn uint8 (N, 96, 96, 3) RGB into float32 (N, 3, 96, 96), -1 to 1."""
     return torch.from_numpy(faces).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What `fit_autoencoder` did: of how many faces, and the loss of the first and last steps."""
+    """What `fit_autoencoder` did: of how many faces, and the mean loss as it began and ended."""
 
     n_faces: int
     first_loss: float
@@ -140,33 +159,61 @@ class Fitted:
 
 
 def fit_autoencoder(
-    config: AutoencoderConfig, on_step: Callable[[int, int, str], None] = lambda *_: None
+    config: AutoencoderConfig, on_step: Callable[[int, int], None] = lambda *_: None
 ) -> Fitted:
     """Train an autoencoder on the real faces of data sets that have landmarks, and write it.
 
     The loss is the mean absolute difference of pixels, and of neighbours' differences across and
     down, for edges. All faces are held in memory, 28 kB each. The same seed gives the same on one
-    processor; on several threads or a GPU nearly so.
+    thread of a processor; on several or a GPU nearly so.
 
-    Raises: InputError without data sets or output; DataError if one is kept for judging, or no
-        real face has landmarks.
+    Raises: InputError without data sets or output, or if that cannot be written; DataError if a
+        set is kept for judging, has no colour pixels, no real face has landmarks, or the loss is
+        no number. Nothing is written then.
     """
     if not config.train_datasets or not config.output:
         raise InputError("expected TRAIN_DATASET, *_tf folders, and --output FILE.")
-    shards = _open_training(config.train_datasets)
-    faces = _real_faces(shards)
+    with storage.writing(Path(config.output)) as file:  # refuses a bad name before the work
+        shards = _open_training(config.train_datasets)
+        faces = _real_faces(shards)
+        network, losses = _train(faces, config, on_step)
+        some = max(config.steps // 20, 1)
+        fitted = Fitted(len(faces), float(losses[:some].mean()), float(losses[-some:].mean()))
+        if not np.isfinite(fitted.last_loss):
+            raise DataError(
+                f"the loss ended as {fitted.last_loss}. Give a lower rate: --set "
+                f"autoencoder.learning_rate={config.learning_rate / 3:.1g}"
+            )
+        header = {
+            **environment(),
+            "kind": _KIND,
+            "data": shards.name,
+            "fingerprint": shards.fingerprint,
+            "split_by": shards.split_rule,
+            "faces": len(faces),
+            "loss": fitted.last_loss,
+            "settings": {name: getattr(config, name) for name in _TOLD},
+        }
+        file.write(pack_tensors(network.state_dict(), header))
+    return fitted
+
+
+def _train(
+    faces: RgbArray, config: AutoencoderConfig, on_step: Callable[[int, int], None]
+) -> tuple[FaceAutoencoder, torch.Tensor]:
+    """Train on faces (N, 96, 96, 3); returns the network and the loss of every step."""
     device = torch.device(choose_device(config.device))
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     network = FaceAutoencoder().to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99))
-    losses = torch.zeros(config.steps)
+    losses = torch.zeros(config.steps, device=device)
     for step in range(config.steps):
         for group in optimizer.param_groups:
             group["lr"] = cosine_learning_rate(
                 step, config.steps, config.learning_rate, config.steps // 20
             )
-        real = to_network(faces[rng.integers(len(faces), size=config.batch_size)]).to(device)
+        real = _to_network(faces[rng.integers(len(faces), size=config.batch_size)]).to(device)
         real = real.flip(3) if rng.random() < 0.5 else real
         real = real.contiguous(memory_format=torch.channels_last)
         n_kept = torch.from_numpy(_draw_channels(rng, len(real))).to(device)
@@ -177,40 +224,83 @@ def fit_autoencoder(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses[step] = loss.detach()
-        on_step(step + 1, config.steps, "autoencoder")
-    some = max(config.steps // 20, 1)
-    fitted = Fitted(len(faces), float(losses[:some].mean()), float(losses[-some:].mean()))
-    if not np.isfinite(fitted.last_loss):
-        raise DataError(f"the loss ended as {fitted.last_loss}. Give a lower --learning_rate.")
-    told = {"data": shards.name, "faces": len(faces), "settings": asdict(config)}
-    header = {"kind": _KIND, "loss": fitted.last_loss, **told}
-    save_tensors(network.state_dict(), header, Path(config.output))
-    return fitted
+        on_step(step + 1, config.steps)
+    return network, losses.cpu()
 
 
-def open_repainter(path: str | None) -> Repainter | None:
-    """Open what `fit_autoencoder` wrote; None for no path.
+def open_repainter(blend: BlendConfig) -> Repainter | None:
+    """Open what paints faces for these blends; None if nothing does.
 
-    Raises: CheckpointError if the file is missing, damaged, or something else.
+    Raises: SettingError if a file is missing from the settings, or one is given that nothing
+        would read; CheckpointError if it is gone, damaged, or something else.
     """
+    path = _file_of(blend)
     if path is None:
         return None
-    tensors, header = load_tensors(Path(path))
-    if header.get("kind") != _KIND:
-        raise CheckpointError(
-            f"{path}: not a {_KIND}, of this mdcsd. Expected what mdcsd autoencoder wrote."
-        )
     network = FaceAutoencoder()
-    network.load_state_dict(tensors)
+    network.load_state_dict(_load(path)[0])
     return Repainter(network)
+
+
+def describe_autoencoder(blend: BlendConfig) -> dict[str, Any] | None:
+    """Say for the record what paints faces for these blends, and what it learned from.
+
+    Raises: as `open_repainter`.
+    """
+    path = _file_of(blend)
+    if path is None:
+        return None
+    header = _load(path)[1]
+    told = {name: header[name] for name in ("data", "fingerprint", "git_commit")}
+    return {"sha256": storage.sha256_of(path), **told}
+
+
+def _file_of(blend: BlendConfig) -> Path | None:
+    """The file that these blends need.
+
+    Sections are checked as they are put together, and a recipe may leave the file to --set: that
+    the two fit is asked here, where they are used.
+    """
+    if blend.autoencoder_file is None:
+        check(
+            not blend.autoencoder,
+            f"blend.autoencoder {blend.autoencoder:g} without blend.autoencoder_file. Train one: "
+            "mdcsd autoencoder TRAIN_tf --output FILE",
+        )
+        return None
+    check(
+        bool(blend.autoencoder or (blend.other_person and blend.painted_donors)),
+        f"blend.autoencoder_file {blend.autoencoder_file}: nothing is painted by it. Give "
+        "blend.autoencoder or blend.other_person a weight, or leave the file.",
+    )
+    return Path(blend.autoencoder_file)
+
+
+def _load(path: Path) -> tuple[Tensors, dict[str, Any]]:
+    """Read tensors and header of an autoencoder of this version."""
+    if not path.is_file():
+        raise CheckpointError(
+            f"blend.autoencoder_file {path}: no such file. Train one: mdcsd autoencoder TRAIN_tf "
+            "--output FILE"
+        )
+    own = {name: tensor.shape for name, tensor in FaceAutoencoder().state_dict().items()}
+    try:
+        tensors, header = load_tensors(path)
+    except CheckpointError:
+        tensors, header = {}, {}
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    if header.get("kind") != _KIND or shapes != own:
+        raise CheckpointError(
+            f"blend.autoencoder_file {path}: not a {_KIND}. Expected what mdcsd autoencoder wrote."
+        )
+    return tensors, header
 
 
 def _open_training(paths: Sequence[str]) -> ShardSet:
     """Open data sets to learn from; faces that judge a network must not be known to its fakes."""
     sets = [open_shards(Path(path)) for path in paths]
     for each in sets:
-        if each.split in ("val", "test"):
-            raise DataError(f"{each.path}: the {each.split} split. Give the train split.")
+        check_split(each, "trained on", ("val", "test"), "train")
         if (each.representation, each.channels) != ("raw", 3):
             raise DataError(
                 f"{each.path}: an autoencoder needs colour pixels. Prepare the data set with --raw "
@@ -222,21 +312,21 @@ def _open_training(paths: Sequence[str]) -> ShardSet:
 def _real_faces(shards: ShardSet) -> RgbArray:
     """Cut the real faces of a data set, uint8 (N, 96, 96, 3) RGB."""
     real = drop_manipulations(shards, shards.manipulations)
-    names = tuple(real.class_names)
-    spec = PreprocessSpec(FACE_PX, 3, "raw", real.crop_scale, None)
+    names = real.class_names
+    spec = PreprocessSpec(_FACE_PX, 3, "raw", real.crop_scale, None)
     data = FaceDataset(real, spec, Classes(names, {name: i for i, name in enumerate(names)}))
     faces = []
     for record in (data.record(number) for number in range(len(data))):
         if record.class_name == names[0] and record.landmarks_xy is not None:
             rgb = cast(RgbArray, record.image)
-            face = rgb[face_box(record.landmarks_xy * rgb.shape[0], rgb.shape[0])]
-            faces.append(cv2.resize(face, (FACE_PX, FACE_PX), interpolation=cv2.INTER_AREA))
+            face = rgb[_face_box(record.landmarks_xy * rgb.shape[0], rgb.shape[0])]
+            faces.append(_resized(face, _FACE_PX, _FACE_PX))
     if not faces:
         raise DataError(
             f"{shards.path}: no real face with landmarks among {len(data)} record(s). Prepare the "
             "data set with --raw --color --landmarks."
         )
-    return np.stack(faces).astype(np.uint8)
+    return np.stack(faces)
 
 
 def _draw_channels(rng: np.random.Generator, count: int) -> IntArray:

@@ -22,7 +22,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mdcsd.augment import degrade
-from mdcsd.augment_config import KINDS, OTHER_PERSON, AugmentConfig, BlendConfig
+from mdcsd.augment_config import (
+    AUTOENCODER,
+    KINDS,
+    OTHER_PERSON,
+    AugmentConfig,
+    BlendConfig,
+)
+from mdcsd.autoencoder import open_repainter
 from mdcsd.blend import blend_face
 from mdcsd.blend_preview import find_faces
 from mdcsd.config import FrameSelection, ProcessFramesConfig
@@ -145,12 +152,18 @@ print(json.dumps({"faces": n_frames, "videos": report["n_videos"], "draws": draw
 """
 
 
-def bench_blend(picture: Path, count: int = 300) -> dict[str, float]:
+def bench_blend(
+    picture: Path, count: int = 300, autoencoder: str | None = None
+) -> dict[str, float]:
     """Measure blends per second and milliseconds a degraded face, on one core.
 
     The first face of a picture or video, at 256 px for blends and 224 px for degradations; the
-    default mixture of kinds, each kind alone, and a face laid over itself. Processor time.
+    default mixture of kinds, each kind alone, that of an autoencoder if one is given, and a face
+    laid over itself. Processor time.
     """
+    nothing_else: dict[str, Any] = dict.fromkeys(KINDS, 0.0)
+    painted = BlendConfig(autoencoder=1.0, autoencoder_file=autoencoder, **nothing_else)
+    repaint = open_repainter(painted) if autoencoder else None
     (face,) = find_faces([picture], 1)
     rgb, landmarks = face.rgb, face.landmarks_xy_px
     alone: dict[str, dict[str, Any]] = {
@@ -162,6 +175,9 @@ def bench_blend(picture: Path, count: int = 300) -> dict[str, float]:
         f"{name}: blends/s": 1 / _cpu_seconds(partial(blend_face, rgb, landmarks, config), count)
         for name, config in mixtures.items()
     }
+    if repaint:
+        painting = partial(blend_face, rgb, landmarks, painted, repaint=repaint)
+        figures[f"{AUTOENCODER}: blends/s"] = 1 / _cpu_seconds(painting, count)
     laying = partial(blend_face, rgb, landmarks, BlendConfig(), donor=Donor(rgb, landmarks))
     figures[f"{OTHER_PERSON}: blends/s"] = 1 / _cpu_seconds(laying, count)
     small = cv2.resize(rgb, (224, 224)).astype(np.uint8)
@@ -184,7 +200,7 @@ def _cpu_seconds(work: Callable[[np.random.Generator], Any], count: int) -> floa
     rng, threads = np.random.default_rng(0), cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        with threadpool_limits(1, user_api="blas"):  # BLAS threads that wait take time too
+        with threadpool_limits(1):  # threads that wait take time too
             work(rng)
             began = time.process_time()
             for _ in range(count):

@@ -49,10 +49,10 @@ _DRAWS = 6
 _PATCH_PX = 4
 _SPREAD = 0.9  # a mask drawn small is spread by enlarging it
 _LEAST_PX = 24  # a face smaller than that has no features to blend
-_REPAINTED_DONORS = 0.5
 
 Repaint = Callable[[RgbArray, FloatImage, np.random.Generator], RgbArray]
-"""A crop (S, S, 3) and its landmarks in pixels -> the crop with its face painted by a decoder."""
+"""A crop, uint8 (S, S, 3) RGB, and its landmarks, float32 (468, 2) in its pixels -> the crop with
+its face painted by a decoder, see `autoencoder.py`."""
 
 
 @dataclass(frozen=True)
@@ -95,20 +95,20 @@ def blend_face(
         config: Weights of kinds and regions.
         rng: The only source of chance.
         donor: Another person's face, which takes the place of a copy of this one.
-        repaint: What paints the kind `autoencoder`, and half of the donors.
+        repaint: What paints the kind `autoencoder`, and a share of the donors.
 
     Returns: the pair; after six draws that changed hardly anything, the one that changed most.
     """
     require(landmarks_xy_px.shape == (468, 2), f"landmarks {landmarks_xy_px.shape}: not (468, 2)")
     side = rgb.shape[0]
     if config.smallest == 1.0:
-        donor = _prepared(donor, side, repaint, rng)
+        donor = _prepared(donor, side, config, repaint, rng)
         return _first_seen(partial(_draw_blend, rgb, landmarks_xy_px, config, rng, donor, repaint))
     small_px = max(round(side * rng.uniform(config.smallest, 1.0)), _LEAST_PX)
     small = to_side(rgb, small_px, cv2.INTER_AREA)
     points = landmarks_xy_px * np.float32(small_px / side)
     bounded = replace(config, largest_mask=_SPREAD * config.largest_mask)
-    donor = _prepared(donor, small_px, repaint, rng)
+    donor = _prepared(donor, small_px, config, repaint, rng)
     blend = _first_seen(partial(_draw_blend, small, points, bounded, rng, donor, repaint))
     real, fake = (to_side(face, side, cv2.INTER_LINEAR) for face in (blend.real, blend.fake))
     mask = np.asarray(cv2.resize(blend.mask, (side, side)), np.float32)
@@ -116,13 +116,17 @@ def blend_face(
 
 
 def _prepared(
-    donor: Donor | None, side_px: int, repaint: Repaint | None, rng: np.random.Generator
+    donor: Donor | None,
+    side_px: int,
+    config: BlendConfig,
+    repaint: Repaint | None,
+    rng: np.random.Generator,
 ) -> Donor | None:
-    """Bring a donor to the size of the blend; half of them painted, if there is what paints."""
+    """Bring a donor to the size of the blend; some are painted, if there is what paints."""
     if donor is None:
         return None
     donor = donor.resized(side_px)
-    if repaint is None or rng.random() >= _REPAINTED_DONORS:
+    if repaint is None or rng.random() >= config.painted_donors:
         return donor
     return replace(donor, rgb=repaint(donor.rgb, donor.landmarks_xy_px, rng))
 

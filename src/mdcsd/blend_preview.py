@@ -62,9 +62,9 @@ def write_preview(
         be decoded. Nothing is written then.
     """
     _check_output(inputs, output)
+    repaint = open_repainter(config)
     faces = find_faces(inputs, count, 2 if config.other_person else 1)
     rng = np.random.default_rng(seed)
-    repaint = open_repainter(config.autoencoder_file)
     lending = _Lending(faces, config.other_person) if config.other_person else None
     blends = []
     for i in range(count):
@@ -117,7 +117,7 @@ def write_pairs(inputs: Sequence[Path], folder: Path, config: BlendConfig, seed:
             f"--pairs {folder}: several inputs are called {twice[0]}, and so would their pairs "
             "be. Give them other names, or one folder a call."
         )
-    repaint = open_repainter(config.autoencoder_file)
+    repaint = open_repainter(config)
     rng, finder, n_pairs = np.random.default_rng(seed), FaceFinder(), 0
     for path in inputs:
         for number, face in enumerate(_faces_of(path, finder)):

@@ -203,9 +203,13 @@ def load_state(network: Network, tensors: Tensors) -> None:
 
 def save_tensors(tensors: Mapping[str, torch.Tensor], header: dict[str, Any], path: Path) -> None:
     """Write tensors with a JSON header as safetensors, whole or not at all."""
+    storage.write_bytes(path, pack_tensors(tensors, header))
+
+
+def pack_tensors(tensors: Mapping[str, torch.Tensor], header: dict[str, Any]) -> bytes:
+    """Pack tensors with a JSON header as the bytes of a safetensors file."""
     packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(header, sort_keys=True)
-    storage.write_bytes(path, save(packed, metadata={_HEADER_KEY: text}))
+    return bytes(save(packed, metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)}))
 
 
 def load_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:

@@ -48,6 +48,10 @@ def embed_checkpoint(source: Path, licence: str, data: str, output: Path) -> Emb
         {**stage, "command": without_folders(str(stage["command"]))}
         for stage in whole.provenance.get("stages", ())
     ]
+    settings = whole.provenance.get("settings", {})
+    if path := settings.get("blend", {}).get("autoencoder_file"):
+        blend = {**settings["blend"], "autoencoder_file": Path(path).name}
+        origin["settings"] = {**settings, "blend": blend}
     network = replace(compact.network, pretrained="none", pretrained_file=None)
     named = replace(compact, network=network, provenance={**whole.provenance, **origin})
     save_checkpoint(named, output)

@@ -110,7 +110,7 @@ def _training(checkpoint: Checkpoint) -> str:
     known = checkpoint.provenance
     epoch, counts = known.get("epoch") or {}, known.get("train_counts") or {}
     faces = ", ".join(f"{n:,} {name}" for name, n in counts.items())
-    stages = known.get("stages", ())
+    stages, painter = known.get("stages", ()), known.get("autoencoder")
     rows: list[tuple[str, Any]] = [
         ("training data", known.get("train_dataset")),
         ("what these are, and their terms", known.get("data")),
@@ -127,6 +127,7 @@ def _training(checkpoint: Checkpoint) -> str:
         ("date", known.get("date")),
         ("started from checkpoint", known.get("started_from")),
         *([("taught by checkpoint", known["teacher"])] if known.get("teacher") else []),
+        *([("autoencoder of blends", _facts(painter))] if painter else []),
         *(
             (f"earlier training {i} of {len(stages)}" + ", the oldest" * (i == 1), _stage(each))
             for i, each in enumerate(stages, 1)
@@ -154,18 +155,24 @@ def _averaged(known: Mapping[str, Any]) -> str:
 
 
 def _stage(known: Mapping[str, Any]) -> str:
-    told = {**known, "command": _command(known)}
+    painter = known.get("autoencoder")
+    told = {"command": _command(known), "autoencoder": f"({_facts(painter)})" if painter else None}
+    return _facts({**known, **told})
+
+
+def _facts(known: Mapping[str, Any]) -> str:
     return ", ".join(
-        f"{name.replace('_', ' ')} {value}" for name, value in told.items() if value is not None
+        f"{name.replace('_', ' ')} {value}" for name, value in known.items() if value is not None
     )
 
 
 def _settings(known: Mapping[str, Any]) -> str:
-    """Settings of the training as one would give them to --set."""
+    """Settings of the training as one would give them to --set, without folders."""
     return ", ".join(
-        f"{section}.{name}={value}"
+        f"{section}.{name}={without_folders(str(value))}"
         for section, values in (known.get("settings") or {}).items()
         for name, value in values.items()
+        if value is not None
     )
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mdcsd.autoencoder import describe_autoencoder
 from mdcsd.catalogue import read_catalogue, write_catalogue
 from mdcsd.config import PrepareDatasetConfig
 from mdcsd.datasets import scan_dataset, select
@@ -104,12 +105,15 @@ def make_plan(
         output: folder for everything.
 
     Raises: SettingError if it is no protocol; InputError if a data set is not given;
-        DataError if one lacks what the protocol needs.
+        DataError if one lacks what the protocol needs; CheckpointError if what paints blends is
+        not there.
     """
     settings = load_settings(recipe, assignments, {})
     protocol = settings.protocol
     if not protocol.rows or not protocol.train:
         raise SettingError(f"{recipe}: no protocol (a section [protocol] with train and rows).")
+    if settings.blend.share:
+        describe_autoencoder(settings.blend)  # a file that is not there is met before the work
     roots = dict(data)
     for name in roots:
         if sum(other == name for other, _ in data) > 1:

@@ -115,6 +115,23 @@ def open_shards(path: Path) -> ShardSet:
     return _from_scan(path)
 
 
+def check_split(shards: ShardSet, purpose: str, kept: tuple[str, ...], right: str) -> None:
+    """Refuse what is kept for judging: figures of it would flatter.
+
+    Args:
+        purpose: what it was about to be used for, "trained on".
+        kept: the splits that must not be.
+        right: the split to give instead.
+
+    Raises: DataError.
+    """
+    if shards.split in kept:
+        raise DataError(
+            f"{shards.path}: the {shards.split} split, which must not be {purpose}. Give the "
+            f"{right} split."
+        )
+
+
 def join_shards(sets: Sequence[ShardSet]) -> ShardSet:
     """Make one data set of several, read one behind the other.
 

@@ -146,7 +146,7 @@ def fit(job: TrainJob, rank: Rank, folder: RunFolder, hooks: Hooks) -> TrainResu
 def open_training_faces(job: TrainJob) -> tuple[TrainingFaces, EpochDraw]:
     """Open what training sees, and what draws its epochs."""
     blend, augment, seed = job.settings.blend, job.settings.augment, job.config.seed
-    repaint = open_repainter(blend.autoencoder_file)
+    repaint = open_repainter(blend) if blend.share else None
     data = TrainingFaces(job.train_set, job.spec, job.classes, augment, blend, seed, repaint)
     return data, EpochDraw(data, job.config, blend)
 
@@ -234,7 +234,7 @@ def _resumed_state(job: TrainJob, folder: RunFolder) -> TrainingState | None:
     if state and state.data != job.data:
         raise SettingError(
             f"{folder.path}: was trained on other data than {job.train_set.path} and "
-            f"{job.val_set.path} hold now. Start a new run."
+            f"{job.val_set.path} hold now, or with another blend.autoencoder_file. Start a new run."
         )
     return state
 
@@ -326,6 +326,7 @@ def _checkpoint(job: TrainJob, rank: Rank, learning: Learner, measured: Measured
             "started_from": job.stages[-1]["checkpoint_id"] if job.stages else None,
             "stages": job.stages,
             "teacher": job.teacher,
+            "autoencoder": job.autoencoder,
             "device": rank.device.type,
             "processes": rank.count,
             "settings": {

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from mdcsd import storage
+from mdcsd.autoencoder import describe_autoencoder
 from mdcsd.checkpoint import load_checkpoint
 from mdcsd.config import NetworkConfig, TrainConfig
 from mdcsd.errors import DataError, InputError
@@ -18,6 +20,7 @@ from mdcsd.runs import RunFolder, Stage
 from mdcsd.settings import Settings
 from mdcsd.shard_set import (
     ShardSet,
+    check_split,
     drop_manipulations,
     join_shards,
     keep_manipulations,
@@ -26,6 +29,7 @@ from mdcsd.shard_set import (
 
 _TOLD_OF_A_STAGE = (
     "command", "git_commit", "seed", "hours", "train_dataset", "pretrained_sha256", "teacher",
+    "autoencoder",
 )  # fmt: skip
 
 
@@ -34,7 +38,8 @@ class TrainJob:
     """Everything `fit` needs, checked: data, classes, input, settings.
 
     `stages` are the trainings that came before; of a resumed run its saved state tells them.
-    `teacher` is the id of the checkpoint that teaches.
+    `teacher` is the id of the checkpoint that teaches, `autoencoder` says what paints faces of
+    blends, if anything does, see `describe_autoencoder`.
     """
 
     network: NetworkConfig
@@ -50,11 +55,13 @@ class TrainJob:
     pretrained_sha256: str | None
     stages: tuple[Stage, ...]
     teacher: str | None
+    autoencoder: dict[str, Any] | None
 
     @property
-    def data(self) -> tuple[str, str]:
-        """What tells the training and validation records from others."""
-        return self.train_set.fingerprint, self.val_set.fingerprint
+    def data(self) -> tuple[str, ...]:
+        """What tells the records, and what paints them, from others."""
+        painter = (self.autoencoder["sha256"],) if self.autoencoder else ()
+        return self.train_set.fingerprint, self.val_set.fingerprint, *painter
 
 
 def setup(settings: Settings) -> TrainJob:
@@ -66,8 +73,8 @@ def setup(settings: Settings) -> TrainJob:
     parts = [open_shards(Path(path)) for path in (config.train_dataset, *config.also)]
     val_set = open_shards(Path(config.val_dataset))
     for shards in parts:
-        _check_split(shards, "trained on", ("val", "test"), "train")
-    _check_split(val_set, "used to choose an epoch and thresholds", ("test",), "val")
+        check_split(shards, "trained on", ("val", "test"), "train")
+    check_split(val_set, "used to choose an epoch and thresholds", ("test",), "val")
     train_set, val_set = (
         keep_manipulations(shards, config.manipulations) for shards in (join_shards(parts), val_set)
     )
@@ -104,6 +111,7 @@ def setup(settings: Settings) -> TrainJob:
         else _sha256_if_given(settings.network.pretrained_file),
         stages=() if goes_on else _stages_before(config.start_from, settings.network),
         teacher=load_checkpoint(Path(config.teacher)).checkpoint_id if config.teacher else None,
+        autoencoder=describe_autoencoder(settings.blend) if blends else None,
     )
     _check_alike(train_set, val_set)
     if (blends or settings.augment.enabled) and (spec.representation, spec.channels) != ("raw", 3):
@@ -114,15 +122,6 @@ def setup(settings: Settings) -> TrainJob:
     with torch.device("meta"):
         build_network(job.network, spec, len(classes.names))  # refuses pairs that do not fit
     return job
-
-
-def _check_split(shards: ShardSet, purpose: str, kept: tuple[str, ...], right: str) -> None:
-    """Refuse what is kept for judging: figures of it would flatter."""
-    if shards.split in kept:
-        raise DataError(
-            f"{shards.path}: the {shards.split} split, which must not be {purpose}. Give the "
-            f"{right} split."
-        )
 
 
 def choose_classes(shards: ShardSet, binary: bool) -> Classes:

@@ -58,11 +58,15 @@ def evaluate(
 def blend(
     picture: Annotated[Path, typer.Argument(help="A picture or video with a face.")],
     count: Annotated[int, typer.Option("--count", min=1, help="Blends of each kind.")] = 300,
+    autoencoder: Annotated[
+        str | None, typer.Option("--autoencoder", help="What mdcsd autoencoder wrote: its blends.")
+    ] = None,
 ) -> None:
     """Pseudo-fakes per second and milliseconds a degradation, on one core."""
     from mdcsd.bench import bench_blend
 
-    rows = [[name, f"{value:.4g}"] for name, value in bench_blend(picture, count).items()]
+    figures = bench_blend(picture, count, autoencoder)
+    rows = [[name, f"{value:.4g}"] for name, value in figures.items()]
     print_table("bench blend", ["figure", "value"], rows)
 
 
