@@ -35,14 +35,15 @@ def test_every_setting_has_a_meaning():
 def test_the_command_prints_the_sections_asked_for(capsys):
     with pytest.raises(SystemExit) as left:
         main(
-            ["settings", "blend", "train", "train", "--recipe", "swaps", "--set", "blend.eyes=.25"]
+            ["settings", "blend", "train", "train", "--recipe", "without_fakes",
+             "--set", "blend.eyes=.25"]  # fmt: skip
         )
     text = capsys.readouterr().out
     assert left.value.code == 0
     assert [line for line in text.splitlines() if line.startswith("[")] == ["[blend]", "[train]"]
     lines = text.splitlines()
     assert lines[lines.index("eyes = 0.25") - 1] == "# Weight of the eyes with their brows."
-    assert "other_person = 1.0" in lines and "# teacher =" in lines
+    assert "other_person = 0.4" in lines and "# teacher =" in lines
 
 
 def test_a_section_that_is_not_there(capsys):
