@@ -82,8 +82,9 @@ def test_the_seed_decides_the_weights(trained, with_landmarks, tmp_path):
     few = replace(trained[2], steps=2)
     made = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        fit_autoencoder(replace(few, output=str(tmp_path / name), seed=seed))
-        made.append(load_tensors(tmp_path / name)[0])
+        path = tmp_path / f"{name}.safetensors"
+        fit_autoencoder(replace(few, output=str(path), seed=seed))
+        made.append(load_tensors(path)[0])
     one, same, other = (each["encoder.0.weight"] for each in made)
     assert torch.allclose(one, same, atol=1e-5) and not torch.allclose(one, other, atol=1e-3)
 
@@ -181,7 +182,10 @@ def test_training_paints_alike_in_any_process(trained, with_landmarks, tmp_path)
     settings = given(with_landmarks, tmp_path / "run", balance="none")
     blends = {
         name: replace(only_painted(path), share=1.0)
-        for name, path in (("painted", trained[0]), ("other", trained[0].with_name("other")))
+        for name, path in (
+            ("painted", trained[0]),
+            ("other", trained[0].with_name("other.safetensors")),
+        )
     }
     fit_autoencoder(replace(trained[2], steps=1, output=blends["other"].autoencoder_file))
     made = {}
@@ -256,9 +260,22 @@ def test_faces_kept_for_judging_and_sets_without_landmarks_are_refused(
         patch.setattr(autoencoder, "_difference", lambda painted, real: painted.mean() * np.nan)
         with pytest.raises(DataError, match=r"autoencoder\.learning_rate="):
             fit_autoencoder(replace(config, steps=1))
-    with pytest.raises(InputError, match="is a folder"):
-        fit_autoencoder(replace(config, output=str(tmp_path)))
+    (tmp_path / "b.safetensors").mkdir()
+    for name, words in (("b.safetensors", "is a folder"), ("b.png", "ends in .safetensors")):
+        with pytest.raises(InputError, match=words):
+            fit_autoencoder(replace(config, output=str(tmp_path / name)))
+    (tmp_path / "b.safetensors").rmdir()
     assert set(tmp_path.iterdir()) == there
+
+
+def test_interrupted_it_says_that_nothing_is_kept(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(autoencoder, "fit_autoencoder", interrupted)
+    with pytest.raises(SystemExit) as left:
+        main(["autoencoder", "a_tf", "--output", "a.safetensors"])
+    assert left.value.code == 130 and "nothing was saved" in capsys.readouterr().err
 
 
 def test_the_command_trains_and_the_sheet_shows(with_landmarks, face, tmp_path, capsys):

@@ -211,6 +211,8 @@ def test_outputs_never_overwrite_inputs_or_each_other(detector, clip, tmp_path):
         (Outputs(report=mine), [mine], "is an input"),
         (Outputs(json=tmp_path / "w.safetensors"), [clip], "is an input"),
         (Outputs(json=tmp_path / "o", csv=tmp_path / "o"), [clip], "two outputs of one name"),
+        (Outputs(csv=tmp_path / "holiday.JPG"), [clip], "the name of a picture or video"),
+        (Outputs(report=tmp_path / "w.safetensors"), [clip], "Expected a name that ends in .html"),
         (Outputs(json=tmp_path / "p" / "index.html", report=tmp_path / "p"), [clip], "two outputs"),
         (Outputs(report=tmp_path / "o.html"), [clip, mine], "a page holds one file"),
         (Outputs(json=mine), [clip], "holds no verdicts"),

@@ -51,6 +51,7 @@ def test_a_data_set_as_downloaded(demo, celebdf, tmp_path, capsys):
         "--frames", 3, "--draws", 30, "--recode", "jpeg=40", "--json", report_path,
         "--html", page, "--output", tmp_path / "out")  # fmt: skip
     said = capsys.readouterr().out
+    assert "tell little, whatever the intervals say" in said  # a handful of people
     assert "celebdf2 Celeb-synthesis" in said and "encoded anew as jpeg 40" in said
     report = json.loads(report_path.read_text())
     auc = report["overall"]["video_auc"]
@@ -130,7 +131,9 @@ def test_records_as_data(demo, test_set, tmp_path):
     config = EvaluateConfig(weights=str(demo[0].checkpoint), data=(f"demo={test_set}",), draws=20)
     report = evaluate(config).report
     assert report["n_frames"] == 64 and report["tsne"] is None  # four videos are too few
-    assert report["warnings"] == []
+    assert report["warnings"] == [f"{test_set}: its records say crops, and so do the tables"]
+    named = replace(config, data=(f"crops={test_set}",))
+    assert evaluate(named).report["warnings"] == []
     other = EvaluateConfig(weights=config.weights, data=config.data, split="val", draws=5)
     assert "records of split test" in evaluate(other).report["warnings"][0]
     with pytest.raises(InputError, match="need videos, not records"):

@@ -80,6 +80,20 @@ def test_numbers_are_read_as_people_type_them(text, value):
     assert load_settings(None, [f"train.learning_rate={text}"], {}).train.learning_rate == value
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_settings_that_bound_each_other_come_in_any_order(turn, tmp_path):
+    """They are checked together, a recipe's with those laid over it."""
+    wanted = ["augment.h264_lowest=42", "augment.h264_highest=45"][::turn]
+    assert load_settings(None, wanted, {}).augment.h264_highest == 45
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("[augment]\nh264_lowest = 42\n")
+    with pytest.raises(SettingError, match=r"augment\.h264_highest 38: expected 42"):
+        load_settings(recipe, [], {})
+    settings = load_settings(recipe, ["augment.h264_highest=44"], {"augment": {"h264": 0.3}})
+    assert (settings.augment.h264_lowest, settings.augment.h264_highest) == (42, 44)
+    assert settings.given == {"augment.h264", "augment.h264_highest", "augment.h264_lowest"}
+
+
 def test_every_setting_is_read_somewhere():
     """A field that no room mentions would be a flag that nothing reads."""
     package = ROOT / "src" / "mdcsd"

@@ -35,8 +35,16 @@ def test_every_setting_has_a_meaning():
 def test_the_command_prints_the_sections_asked_for(capsys):
     with pytest.raises(SystemExit) as left:
         main(
-            ["settings", "blend", "train", "train", "--recipe", "without_fakes",
-             "--set", "blend.eyes=.25"]  # fmt: skip
+            [
+                "settings",
+                "blend",
+                "train",
+                "train",
+                "--recipe",
+                "without_fakes",
+                "--set",
+                "blend.eyes=.25",
+            ]
         )
     text = capsys.readouterr().out
     assert left.value.code == 0

@@ -173,6 +173,8 @@ def fit_autoencoder(
     """
     if not config.train_datasets or not config.output:
         raise InputError("expected TRAIN_DATASET, *_tf folders, and --output FILE.")
+    if not config.output.endswith(".safetensors"):
+        raise InputError(f"--output {config.output}: expected a name that ends in .safetensors.")
     with storage.writing(Path(config.output)) as file:  # refuses a bad name before the work
         shards = _open_training(config.train_datasets)
         faces = _real_faces(shards)

@@ -107,7 +107,7 @@ def score_data(
 ) -> DataScores:
     """Judge one data set, as it is and under the perturbations asked for."""
     if isinstance(data.found, ShardSet):
-        return _score_records(detector, data.root, data.found, config)
+        return _score_records(detector, data, data.found, config)
     scanned = data.found
     # Where it has none of the manipulations asked for, its real videos are judged.
     entries = select(scanned.entries, config.split, config.manipulations, config.compression)
@@ -166,9 +166,9 @@ def _split_warning(
 
 
 def _score_records(
-    detector: Detector, root: Path, shards: ShardSet, config: EvaluateConfig
+    detector: Detector, data: OpenData, shards: ShardSet, config: EvaluateConfig
 ) -> DataScores:
-    wanted = config.manipulations
+    wanted, root = config.manipulations, data.root
     unwanted = shards.manipulations - set(wanted) if wanted else frozenset[str]()
     kept = drop_manipulations(shards, unwanted)
     measured = measure_shards(
@@ -185,6 +185,8 @@ def _score_records(
             "counts as a video, and intervals are too narrow"
         )
     found = measured.predictions(kept.unjudged)
+    if others := sorted({origin.key.dataset for origin in found.origins} - {data.name}):
+        warnings.append(f"{root}: its records say {', '.join(others)}, and so do the tables")
     return DataScores(
         predictions=choose_compression(found, config.compression),
         compressions=frozenset(origin.compression for origin in found.origins),

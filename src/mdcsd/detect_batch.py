@@ -22,6 +22,7 @@ from typing import IO, Any
 from mdcsd import storage
 from mdcsd.detector import Detector
 from mdcsd.errors import DataError, InputError
+from mdcsd.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mdcsd.judging_config import DetectConfig
 from mdcsd.judging_nouns import VERDICT_SCHEMA, Verdict, readable, to_line
 from mdcsd.report_index import IndexRow, index_row, render_index
@@ -204,7 +205,7 @@ def _safe_name(path: Path) -> str:
 
 
 def _check_outputs(inputs: Sequence[Path], outputs: Outputs, pages: dict[Path, Path]) -> None:
-    """Refuse outputs that are inputs, or each other."""
+    """Refuse outputs that are inputs, each other, or somebody's picture."""
     written = [path for path in (outputs.json, outputs.csv, *pages.values()) if path]
     if outputs.report and not outputs.is_one_page:
         written.append(outputs.report / "index.html")
@@ -215,6 +216,16 @@ def _check_outputs(inputs: Sequence[Path], outputs: Outputs, pages: dict[Path, P
             raise InputError(f"{path}: is an input, and would be overwritten. Choose another name.")
         if real.count(target) > 1:
             raise InputError(f"{path}: two outputs of one name. Choose another for one of them.")
+    media = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    for table in (outputs.json, outputs.csv):
+        if table and table.suffix.lower() in media:
+            raise InputError(
+                f"{table}: the name of a picture or video. Choose another for a table."
+            )
+    if outputs.report and outputs.report.is_file() and not outputs.is_one_page:
+        raise InputError(
+            f"--report {outputs.report}: a file. Expected a name that ends in .html, or a folder."
+        )
 
 
 def _read_lines(path: Path) -> dict[str, str]:

@@ -37,10 +37,7 @@ def load_settings(
     """
     layers = [_read_recipe(recipe)] if recipe else []
     layers += [_read_assignment(text) for text in assignments]
-    settings = base or Settings()
-    for layer in [*layers, given]:
-        settings = _lay_over(settings, layer)
-    return settings
+    return _lay_over(base or Settings(), _merged([*layers, given]))
 
 
 def _check(condition: bool, message: str) -> None:
@@ -82,6 +79,20 @@ def _read_assignment(text: str) -> Changes:
     except tomllib.TOMLDecodeError:
         short = re.fullmatch(r"[+-]?(\.\d+|\d+\.)", value.strip())  # .5 and 5., as people type
         return {section: {key: float(value) if short else value.strip()}}
+
+
+def _merged(layers: list[Changes]) -> Changes:
+    """Put layers together, the last one's values over the others'.
+
+    They are checked together: of two settings that bound each other either may come first.
+    """
+    merged: Changes = {}
+    for layer in layers:
+        for name, values in layer.items():
+            there = merged.get(name)
+            both = isinstance(there, dict) and isinstance(values, dict)
+            merged[name] = {**there, **values} if both else values  # type: ignore[dict-item]
+    return merged
 
 
 def _lay_over(settings: Settings, changes: Changes) -> Settings:

@@ -39,8 +39,8 @@ _MEANINGS = {
     "is a reason to look closer, and no proof.",
     "uncertain": "The score lies between the two thresholds, where the detector errs too often in "
     "either direction. Do not lean on it.",
-    "likely_real": "The score is below both thresholds: the detector found no traces of the kinds "
-    "of manipulation it was trained on. Other kinds can pass unseen.",
+    "likely_real": "The score is below both thresholds: the detector found too few traces of the "
+    "kinds of manipulation it was trained on. Other kinds can pass unseen.",
     "cannot_judge": "There is no score. That is a sign of neither real nor manipulated.",
 }
 _CREDENTIALS = {

@@ -53,13 +53,18 @@ def prepare_dataset(
     assignments: Assignments = None,
 ) -> None:
     """Write a folder of face crops as TFRecord data sets, one folder a split."""
+    from mdcsd.crops import UNLABELLED
     from mdcsd.prepare_dataset import prepare_dataset as run
 
     settings = settings_of(ctx, recipe, assignments, _NAMES)
     with progress_bar("images") as progress:
         prepared = run(settings.prepare_dataset, progress)
     rows = [
-        [str(label), name, *(str(split.counts.get(name, 0)) for split in prepared.splits)]
+        [
+            "-" if name == UNLABELLED else str(label),
+            name,
+            *(str(split.counts.get(name, 0)) for split in prepared.splits),
+        ]
         for name, label in prepared.labels.items()
     ]
     print_table("Labels", ["label", "class", *(split.split for split in prepared.splits)], rows)
