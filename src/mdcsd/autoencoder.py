@@ -110,7 +110,7 @@ class Repainter:
 
     def __init__(self, network: FaceAutoencoder) -> None:
         """Take a trained network."""
-        self._network = network.eval()
+        self._network = network.eval().to(memory_format=torch.channels_last)
 
     def __call__(
         self, rgb: RgbArray, landmarks_xy_px: FloatImage, rng: np.random.Generator
