@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from mdcsd.bootstrap import Entry
+from mdcsd.evaluation_report import few_units
 from mdcsd.plots import evaluation_plots, to_svg
 
 _FIGURES = {
@@ -142,6 +143,7 @@ def render_page(report: dict[str, Any]) -> str:
         recoded=_recoded(report),
         robustness=_robustness(report),
         plots=_plots(report),
+        few=few_units(report["resampling"]),
     )
 
 

@@ -38,6 +38,7 @@ REPORT_SCHEMA = 3
 UNJUDGED_SCORE = 0.5  # what a video without a score weighs where a number is needed
 _ROC_POINTS = 200
 _HISTOGRAM_BINS = 20
+_FEW_UNITS = 10
 
 Report = dict[str, Any]
 
@@ -173,6 +174,12 @@ def origins_of(predictions: Predictions) -> dict[VideoKey, Origin | UnjudgedVide
     for unjudged in predictions.unjudged:
         origin_of.setdefault(unjudged.key, unjudged)
     return origin_of
+
+
+def few_units(drawn: Report) -> str:
+    """What to say behind intervals that so few people, or videos, cannot carry."""
+    few = drawn["n_units"] < _FEW_UNITS
+    return f"; so few {drawn['unit']} tell little, whatever the intervals say" if few else ""
 
 
 def number_units(origin_of: Mapping[VideoKey, Origin | UnjudgedVideo]) -> Units:

@@ -31,7 +31,6 @@ _NAMES = {
                  "compression", "frames", "limit", "pool", "recode", "robustness", "threshold",
                  "draws", "seed", "output", "batch_size", "device")
 }  # fmt: skip
-_FEW_UNITS = 10
 _FIGURES = {
     "auc": "AUC",
     "eer": "EER",
@@ -231,19 +230,15 @@ def _print_notes(report: dict[str, Any]) -> None:
             f"frames a video: {frames['min']} to {frames['max']}, median {frames['median']:g}; "
             f"video score: {report['pooling']}"
         )
+    from mdcsd.evaluation_report import few_units
+
     drawn = report["resampling"]
     print(
         f"intervals: {drawn['draws']} draws of {drawn['n_units']} {drawn['unit']}, seed "
-        f"{drawn['seed']}{_few_units(drawn)}"
+        f"{drawn['seed']}{few_units(drawn)}"
     )
     for warning in report["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
-
-
-def _few_units(drawn: dict[str, Any]) -> str:
-    """What to say of intervals that so few people, or videos, cannot carry."""
-    few = drawn["n_units"] < _FEW_UNITS
-    return f"; so few {drawn['unit']} tell little, whatever the intervals say" if few else ""
 
 
 def _cells(entry: dict[str, Any]) -> tuple[str, str]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mdcsd.cli.options import Assignments, Recipe, Seed, print_table, progress_bar, settings_of
+
+if TYPE_CHECKING:
+    from mdcsd.prepare_dataset import Prepared
 
 _NAMES = {
     name: f"prepare_dataset.{name}"
@@ -53,21 +56,12 @@ def prepare_dataset(
     assignments: Assignments = None,
 ) -> None:
     """Write a folder of face crops as TFRecord data sets, one folder a split."""
-    from mdcsd.crops import UNLABELLED
     from mdcsd.prepare_dataset import prepare_dataset as run
 
     settings = settings_of(ctx, recipe, assignments, _NAMES)
     with progress_bar("images") as progress:
         prepared = run(settings.prepare_dataset, progress)
-    rows = [
-        [
-            "-" if name == UNLABELLED else str(label),
-            name,
-            *(str(split.counts.get(name, 0)) for split in prepared.splits),
-        ]
-        for name, label in prepared.labels.items()
-    ]
-    print_table("Labels", ["label", "class", *(split.split for split in prepared.splits)], rows)
+    _print_labels(prepared)
     for split in prepared.splits:
         note = " (done before)" if split.resumed else ""
         print(f"{split.split}: {split.n_videos} videos, {split.n_shards} shard(s){note}")
@@ -80,3 +74,18 @@ def prepare_dataset(
     if failed:
         print(f"{len(failed)} image(s) could not be read and are left out", file=sys.stderr)
         raise typer.Exit(2)
+
+
+def _print_labels(prepared: Prepared) -> None:
+    """Print how many faces of each class each split has; a face of no class has no label."""
+    from mdcsd.crops import UNLABELLED
+
+    rows = [
+        [
+            "-" if name == UNLABELLED else str(label),
+            name,
+            *(str(split.counts.get(name, 0)) for split in prepared.splits),
+        ]
+        for name, label in prepared.labels.items()
+    ]
+    print_table("Labels", ["label", "class", *(split.split for split in prepared.splits)], rows)
