@@ -457,3 +457,22 @@ def test_training_reads_no_test_record(train_set, val_set, tmp_path, monkeypatch
              "output": str(tmp_path / "run"), "image_size": "64"}  # fmt: skip
     train(load(Path("tiny"), ["network.name=cnn"], {"train": flags}))
     assert set(opened) == {train_set, val_set}
+
+
+def test_the_best_epoch_is_chosen_by_what_is_asked_for(train_set, val_set, tmp_path, monkeypatch):
+    """A network that gets better at telling apart and ever too sure: AUC rises, loss too."""
+    figures = iter([(0.5, 0.6), (0.7, 0.9), (0.9, 0.8)] * 2)
+
+    def measured(*args):
+        row = real_row(*args)
+        loss, auc = next(figures)
+        return replace(row, val_loss=loss, val_auc=auc)
+
+    real_row = training._row
+    monkeypatch.setattr(training, "_row", measured)
+    for choose_by, best in (("loss", 1), ("auc", 2)):
+        output = tmp_path / choose_by
+        result = train(
+            settings(train_set, val_set, output, train__epochs=3, train__choose_by=choose_by)
+        )
+        assert load_checkpoint(result.best).provenance["epoch"]["epoch"] == best

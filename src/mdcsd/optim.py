@@ -72,11 +72,11 @@ def cosine_learning_rate(step: int, n_steps: int, start: float, warmup_steps: in
     return start * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
 
 
-def best_epoch(losses: Sequence[float]) -> int:
-    """Index of the lowest loss, the first if several are equal."""
-    return min(range(len(losses)), key=lambda epoch: (losses[epoch], epoch))
+def best_epoch(costs: Sequence[float]) -> int:
+    """Index of the lowest cost, validation loss as a rule; the first if several are equal."""
+    return min(range(len(costs)), key=lambda epoch: (costs[epoch], epoch))
 
 
-def stops_early(losses: Sequence[float], patience: int) -> bool:
-    """Whether the last `patience` epochs brought no lower validation loss; 0 never stops."""
-    return patience > 0 and len(losses) - 1 - best_epoch(losses) >= patience
+def stops_early(costs: Sequence[float], patience: int) -> bool:
+    """Whether the last `patience` epochs brought no lower cost; 0 never stops."""
+    return patience > 0 and len(costs) - 1 - best_epoch(costs) >= patience

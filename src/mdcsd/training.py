@@ -1,4 +1,4 @@
-"""Training: setup -> fit -> train_steps -> validate.
+"""Training: setup -> fit -> train_steps -> take_step, validate.
 
 One process:            mdcsd train mdcsd TRAIN_DATASET VAL_DATASET
 Two on one machine:     torchrun --nproc-per-node 2 -m mdcsd train mdcsd TRAIN VAL
@@ -30,7 +30,7 @@ from mdcsd.checkpoint import Checkpoint, save_checkpoint
 from mdcsd.config import TrainConfig
 from mdcsd.distributed import Rank
 from mdcsd.errors import DataError, SettingError
-from mdcsd.inference import Measured, choose_device, measure, to_device, training_autocast
+from mdcsd.inference import Measured, choose_device, measure
 from mdcsd.learner import Learner
 from mdcsd.loader import FaceDataset, cut_batches, cut_training_batches, iter_batches
 from mdcsd.metrics import accuracy, auc, equal_error_rate
@@ -47,20 +47,14 @@ from mdcsd.runs import (
 from mdcsd.settings import Settings
 from mdcsd.spectrum_fit import fit_real_log_dct_mean
 from mdcsd.training_faces import EpochDraw, TrainingFaces
-from mdcsd.training_loss import (
-    Teacher,
-    class_weights,
-    distilled_losses,
-    mix,
-    read_losses,
-    regularisation,
-)
+from mdcsd.training_loss import Teacher, class_weights, read_losses
 from mdcsd.training_setup import TrainJob, setup
+from mdcsd.training_step import take_step
 
 _TOLD = (
     "epochs", "epoch_samples", "batch_size", "learning_rate", "stitch_rate", "schedule",
     "warmup_steps", "balance", "even_people", "label_smoothing", "mixup", "weight_average",
-    "frozen_stages", "precision",
+    "sam_radius", "choose_by", "frozen_stages", "precision",
 )  # fmt: skip
 """Settings of training that the checkpoint repeats; the run's settings.json has them all."""
 _LOOK_STEPS = 50
@@ -134,7 +128,7 @@ def fit(job: TrainJob, rank: Rank, folder: RunFolder, hooks: Hooks) -> TrainResu
         rate = learning.optimizer.param_groups[0]["lr"]
         rows.append(_row(epoch + 1, rate, part, measured, time.monotonic() - began))
         part = EpochPart()
-        is_best = best_epoch([row.val_loss for row in rows]) == epoch
+        is_best = best_epoch(_costs(rows, config)) == epoch
         if rank.is_main:
             _keep(job, rank, folder, learning, measured, real_mean, is_best)
             hooks.on_epoch(rows[-1], is_best)
@@ -169,7 +163,7 @@ def train_steps(
 
     Returns: what is done of it now.
     """
-    optimizer, config, n_done = learning.optimizer, job.config, len(learning.rows)
+    config, n_done = job.config, len(learning.rows)
     began, first = time.monotonic(), done.n_steps
     some = batches[first : first + config.save_steps] if config.save_steps else batches[first:]
     _seed_steps(config.seed, n_done, first, rank)
@@ -180,23 +174,11 @@ def train_steps(
     n_samples = 0
     loaded = iter_batches(data, some, rank.index, config.workers, rank.on_gpu)
     for step, batch in enumerate(loaded, first + 1):
-        image, label = to_device(batch, rank.device)
-        _set_learning_rate(optimizer, learning.rows, config, step - 1, len(batches))
-        optimizer.zero_grad(set_to_none=True)
-        mixed = mix(image, label, config.mixup)
-        with training_autocast(rank.device, config.precision):
-            logits = learning.parallel(mixed.image)
-        each = mixed.losses(logits, config.label_smoothing)
-        if teacher:
-            each = distilled_losses(each, logits, teacher.score(mixed.image), config.teacher_share)
-        # Gradients are averaged over processes: dividing by the samples of all of them and
-        # multiplying by their number gives the mean over the whole batch.
-        loss = (each * mixed.weights(weights)).sum() / batch.global_size * rank.count
-        (loss + regularisation(learning.network, job)).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        _set_learning_rate(learning.optimizer, learning.rows, config, step - 1, len(batches))
+        each = take_step(job, rank, learning, batch, weights, teacher)
         learning.follow(n_done * len(batches) + step, config.weight_average)
-        unread.append(each.detach().sum())
-        n_samples += len(label)
+        unread.append(each.sum())
+        n_samples += len(each)
         if len(unread) == _LOOK_STEPS or step == first + len(some):
             losses += read_losses(unread, step, n_done + 1, config)
             unread.clear()
@@ -267,7 +249,12 @@ def _set_learning_rate(
 
 
 def _stops(rows: list[EpochRow], config: TrainConfig) -> bool:
-    return bool(rows) and stops_early([row.val_loss for row in rows], config.early_stopping)
+    return bool(rows) and stops_early(_costs(rows, config), config.early_stopping)
+
+
+def _costs(rows: list[EpochRow], config: TrainConfig) -> list[float]:
+    """What the best epoch has the least of."""
+    return [row.val_loss if config.choose_by == "loss" else -row.val_auc for row in rows]
 
 
 def _row(

@@ -47,7 +47,7 @@ ImageSize = Annotated[
 EarlyStopping = Annotated[
     int | None,
     typer.Option(
-        "--early_stopping", help="Epochs without a lower loss; 0 never.", show_default="5"
+        "--early_stopping", help="Epochs without a better one; 0 never.", show_default="5"
     ),
 ]
 ClassesBound = Annotated[
