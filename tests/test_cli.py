@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from conftest import save_sound
-from mdcsd.cli import join_brackets, main
+from mdcsd.cli import join_brackets, main, options
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -308,3 +308,19 @@ def test_a_name_in_an_error_does_not_move_the_cursor(tmp_path, capsys):
     said = capsys.readouterr().err
     assert left.value.code == 2
     assert "\x1b" not in said and "gone.mp4: no such file" in said
+
+
+def test_a_log_is_told_how_far_a_command_is(monkeypatch, capsys):
+    monkeypatch.setattr(options, "_LINE_EACH_S", 0.0)
+    with options.progress_bar("images") as progress:
+        progress(1, 4)
+        progress(2, 4, "pictures")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("images: 1 of 4")
+    assert second.startswith("pictures: 2 of 4")
+
+
+def test_a_quick_command_tells_a_log_nothing(capsys):
+    with options.progress_bar("images") as progress:
+        progress(1, 1)
+    assert capsys.readouterr().err == ""

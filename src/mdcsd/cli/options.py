@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,9 @@ from mdcsd.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_LINE_EACH_S = 60.0
+"""How often a log is told how far a command is."""
 
 Recipe = Annotated[
     Path | None,
@@ -68,7 +73,7 @@ def settings_of(
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[Callable[..., None]]:
-    """Draw a progress bar with the time left on standard error, where it is a terminal.
+    """Draw a progress bar with the time left on standard error; a log gets a line a minute.
 
     Yields: a function of (done, total) and, if it changes, the description.
     """
@@ -91,12 +96,18 @@ def progress_bar(description: str) -> Iterator[Callable[..., None]]:
         disable=not console.is_terminal,
         redirect_stdout=sys.stdout.isatty(),  # what goes into a file must not turn to the bar
     ) as bar:
-        task = bar.add_task(description, total=None)
+        task, told = bar.add_task(description, total=None), time.monotonic()
 
         def update(done: int, total: int, text: str = description) -> None:
+            nonlocal told
             if text != bar.tasks[0].description:
                 bar.reset(task)  # the time left is of this stage, not of the one before
             bar.update(task, completed=done, total=total, description=text)
+            if not console.is_terminal and time.monotonic() - told >= _LINE_EACH_S:
+                told = time.monotonic()
+                left_s = bar.tasks[0].time_remaining
+                left = "" if left_s is None else f", {math.ceil(left_s / 60)} min left"
+                print(f"{text}: {done} of {total}{left}", file=sys.stderr, flush=True)
 
         yield update
 
