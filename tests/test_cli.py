@@ -310,14 +310,25 @@ def test_a_name_in_an_error_does_not_move_the_cursor(tmp_path, capsys):
     assert "\x1b" not in said and "gone.mp4: no such file" in said
 
 
-def test_a_log_is_told_how_far_a_command_is(monkeypatch, capsys):
-    monkeypatch.setattr(options, "_LINE_EACH_S", 0.0)
+def test_a_log_is_told_once_a_minute_how_far_a_command_is(monkeypatch, capsys):
+    clock = iter([0, 10, 30, 59, 71, 129, 141, 150, 250, 400])
+    monkeypatch.setattr(options, "monotonic", lambda: float(next(clock)))
     with options.progress_bar("images") as progress:
-        progress(1, 4)
-        progress(2, 4, "pictures")
-    first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("images: 1 of 4")
-    assert second.startswith("pictures: 2 of 4")
+        progress(1, 10)  # after 10 s
+        progress(2, 10)
+        progress(3, 10)
+        progress(4, 10)  # after 71 s: three took 61
+        progress(5, 10)  # after 129 s
+        progress(6, 10)
+        progress(10, 10, "pictures")
+        progress(5, 1000, "videos")  # went on where it stopped
+        progress(7, 1000, "videos")
+    assert capsys.readouterr().err.splitlines() == [
+        "images: 4 of 10, 2 min left",
+        "images: 6 of 10, 2 min left",
+        "videos: 5 of 1000",
+        "videos: 7 of 1000, 1241 min left",
+    ]
 
 
 def test_a_quick_command_tells_a_log_nothing(capsys):

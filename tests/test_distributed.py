@@ -65,7 +65,7 @@ def given(name: str, train_set: Path, val_set: Path, folder: Path, epochs: int) 
         "train": {
             "train_dataset": str(train_set), "val_dataset": str(val_set), "epochs": epochs,
             "image_size": [48, 48, 3], "batch_size": 12, "output": str(folder / "run"),
-            "device": "cpu", "learning_rate": 1e-3,
+            "device": "cpu", "learning_rate": 1e-3, "sam_radius": 0.05,
         },
     }  # fmt: skip
 

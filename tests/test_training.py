@@ -19,7 +19,7 @@ from mdcsd.config import NetworkConfig, PrepareDatasetConfig
 from mdcsd.distributed import Rank
 from mdcsd.errors import DataError, InputError, SettingError
 from mdcsd.frequency import log_dct_bands
-from mdcsd.inference import sample_losses
+from mdcsd.inference import Measured, sample_losses
 from mdcsd.loader import FaceDataset, cut_batches, iter_batches
 from mdcsd.network import build_network
 from mdcsd.prepare_dataset import prepare_dataset
@@ -94,7 +94,8 @@ def test_a_run_goes_on_from_a_save_in_mid_epoch_with_the_same_numbers(train_set,
         if (epoch, step) == (2, 6):
             raise KeyboardInterrupt
 
-    changes = {"train__epochs": 2, "train__save_steps": 2, "train__weight_average": 0.9}
+    changes = {"train__epochs": 2, "train__save_steps": 2, "train__weight_average": 0.9,
+               "train__sam_radius": 0.05}  # fmt: skip
     whole = train(settings(train_set, val_set, tmp_path / "whole", **changes))
     output = tmp_path / "cut"
     with pytest.raises(KeyboardInterrupt):
@@ -459,20 +460,33 @@ def test_training_reads_no_test_record(train_set, val_set, tmp_path, monkeypatch
     assert set(opened) == {train_set, val_set}
 
 
-def test_the_best_epoch_is_chosen_by_what_is_asked_for(train_set, val_set, tmp_path, monkeypatch):
-    """A network that gets better at telling apart and ever too sure: AUC rises, loss too."""
-    figures = iter([(0.5, 0.6), (0.7, 0.9), (0.9, 0.8)] * 2)
+def test_validation_decides_by_what_is_asked_for(train_set, val_set, tmp_path, monkeypatch):
+    """A network that is ever too sure, and tells apart ever better until its last epoch."""
+    figures = iter([(0.5, 0.6), (0.7, 0.9), (0.5, 0.6), (0.7, 0.9), (0.9, 0.8)])
 
     def measured(*args):
-        row = real_row(*args)
         loss, auc = next(figures)
-        return replace(row, val_loss=loss, val_auc=auc)
+        return replace(real_row(*args), val_loss=loss, val_auc=auc)
 
     real_row = training._row
     monkeypatch.setattr(training, "_row", measured)
-    for choose_by, best in (("loss", 1), ("auc", 2)):
-        output = tmp_path / choose_by
+    for choose_by, best, n_epochs in (("loss", 1, 2), ("auc", 2, 3)):
+        changes = {"epochs": 4, "early_stopping": 1, "plateau_patience": 1, "choose_by": choose_by}
         result = train(
-            settings(train_set, val_set, output, train__epochs=3, train__choose_by=choose_by)
-        )
+            settings(
+                train_set, val_set, tmp_path / choose_by,
+                **{f"train__{name}": value for name, value in changes.items()},
+            )
+        )  # fmt: skip
         assert load_checkpoint(result.best).provenance["epoch"]["epoch"] == best
+        assert len(result.rows) == n_epochs and result.stopped_early
+        assert {row.learning_rate for row in result.rows} == {1e-3}  # falls in the next epoch
+
+
+def test_validation_auc_does_not_tire_of_sure_answers():
+    sure = torch.tensor([[18.0], [20.0], [25.0], [30.0]])
+    both = torch.cat([torch.zeros_like(sure), sure], dim=1)
+    part = training.EpochPart(n_steps=1, loss_sum=1.0, n_samples=4, seconds=1.0)
+    for logits in (sure, both):
+        measured = Measured([], torch.tensor([0, 0, 1, 1]), logits)
+        assert training._row(1, 1e-3, part, measured, 0.0).val_auc == 1.0

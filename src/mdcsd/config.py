@@ -213,7 +213,8 @@ class TrainConfig:
     image_size: tuple[int, ...] = (128, 128, 3)
     """Input side in pixels; (S,), (S, S) or (S, S, channels)."""
     choose_by: Literal["loss", "auc"] = "loss"
-    """What of validation names the best epoch; auc asks nothing of how sure the network is."""
+    """What validation decides by, the best epoch, early stopping and plateau: the lowest loss, or
+    the highest AUC of single faces, which is the same however sure the network is."""
     early_stopping: int = 5
     """Stop after so many epochs without a better one, see `choose_by`; 0 never stops."""
     classes: int = 5
@@ -251,8 +252,8 @@ class TrainConfig:
     weight_average: float = 0.0
     """Decay a step of the moving average of the weights, which is what is kept; 0: none."""
     sam_radius: float = 0.0
-    """Sharpness-aware minimisation: gradients are taken so far up the slope, at twice the cost; 0:
-    where the weights are. The paper of it takes .05."""
+    """Radius of sharpness-aware minimisation: the Euclidean length, over all weights, of the way up
+    the gradient after which the step's own is taken. Twice the cost; 0 is off, .05 usual."""
     frozen_stages: int = 0
     """Lower stages of each pretrained branch whose weights stay; batch-norm statistics do not."""
     compile: bool = False
@@ -288,7 +289,7 @@ class TrainConfig:
         check(0 <= self.even_people <= 1, "train.even_people: expected 0 to 1.")
         check(0 <= self.mixup <= 10, "train.mixup: expected 0 (none) to 10.")
         check(0 <= self.weight_average < 1, "train.weight_average: expected 0 to below 1.")
-        check(0 <= self.sam_radius <= 10, "train.sam_radius: expected 0 (off) to 10.")
+        check(0 <= self.sam_radius <= 1, "train.sam_radius: expected 0 (off) to 1.")
         check(0 <= self.frozen_stages <= 4, "train.frozen_stages: expected 0 to 4.")
         check(0 <= self.teacher_share <= 1, "train.teacher_share: expected 0 to 1.")
         check(self.warmup_steps >= 0, "train.warmup_steps: expected 0 or more.")

@@ -49,6 +49,14 @@ class Measured:
         return scores
 
     @property
+    def log_odds(self) -> FloatArray:
+        """What scores say, without their rounding near 0 and 1: log-odds, float64 (N,)."""
+        wide = self.logits.double()
+        odds = wide[:, 0] if wide.shape[1] == 1 else wide[:, 1:].logsumexp(1) - wide[:, 0]
+        told: FloatArray = odds.numpy()
+        return told
+
+    @property
     def is_fake(self) -> IntArray:
         """Labels as 0 real, 1 manipulated, -1 unknown, int64 (N,)."""
         labels: IntArray = self.label.clamp(max=1).numpy()

@@ -40,20 +40,20 @@ def parameter_groups(
     return groups
 
 
-def plateau_learning_rate(losses: Sequence[float], start: float, patience: int) -> float:
+def plateau_learning_rate(costs: Sequence[float], start: float, patience: int) -> float:
     """Learning rate of the next epoch, as Keras' ReduceLROnPlateau has it.
 
-    It falls to a fifth, not below 1e-6, whenever the validation loss has not fallen by 1e-4
+    It falls to a fifth, not below 1e-6, whenever the cost has not fallen by 1e-4
     for `patience` epochs in a row.
 
     Args:
-        losses: validation loss of every epoch so far.
+        costs: of every epoch so far; validation loss, as a rule.
         start: learning rate of the first epoch.
     """
     rate, best, waited = start, float("inf"), 0
-    for loss in losses:
-        if loss < best - _PLATEAU_MIN_DELTA:
-            best, waited = loss, 0
+    for cost in costs:
+        if cost < best - _PLATEAU_MIN_DELTA:
+            best, waited = cost, 0
             continue
         waited += 1
         if waited >= patience:

@@ -88,4 +88,5 @@ def _images_per_second(settings: Settings) -> float:
         optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize()
-    return 2 * n_images / (time.perf_counter() - began)
+    passes = 2 if config.sam_radius else 1
+    return 2 * n_images / (time.perf_counter() - began) / passes

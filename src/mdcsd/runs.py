@@ -4,7 +4,7 @@ settings.json               every setting, and which of them were given
 environment.json            versions, machine, git commit, command
 log.csv                     one row an epoch
 events.out.tfevents.*       the same for TensorBoard
-best.safetensors            checkpoint of the epoch with the lowest validation loss
+best.safetensors            checkpoint of the best epoch, by train.choose_by
 last.safetensors            checkpoint of the last epoch
 training_state.safetensors  what --resume needs: weights, optimizer, history
 """

@@ -242,8 +242,9 @@ def _set_learning_rate(
             config.warmup_steps,
         )
     else:
-        losses = [row.val_loss for row in rows]
-        rate = plateau_learning_rate(losses, config.learning_rate, config.plateau_patience)
+        rate = plateau_learning_rate(
+            _costs(rows, config), config.learning_rate, config.plateau_patience
+        )
     for group in optimizer.param_groups:
         group["lr"] = rate * group["rate"]
 
@@ -253,22 +254,22 @@ def _stops(rows: list[EpochRow], config: TrainConfig) -> bool:
 
 
 def _costs(rows: list[EpochRow], config: TrainConfig) -> list[float]:
-    """What the best epoch has the least of."""
+    """What of each epoch validation decides by: the less, the better."""
     return [row.val_loss if config.choose_by == "loss" else -row.val_auc for row in rows]
 
 
 def _row(
     epoch: int, rate: float, part: EpochPart, measured: Measured, validation_s: float
 ) -> EpochRow:
-    label, score = measured.is_fake, measured.score
+    label, odds = measured.is_fake, measured.log_odds
     return EpochRow(
         epoch=epoch,
         learning_rate=rate,
         train_loss=part.loss_sum / part.n_samples,
         val_loss=measured.loss,
-        val_accuracy=accuracy(label, score) or 0.0,
-        val_auc=auc(label, score) or 0.0,
-        val_eer=equal_error_rate(label, score) or 0.0,
+        val_accuracy=accuracy(label, measured.score) or 0.0,
+        val_auc=auc(label, odds) or 0.0,
+        val_eer=equal_error_rate(label, odds) or 0.0,
         seconds=round(part.seconds + validation_s, 3),
         images_per_s=round(part.n_samples / part.seconds, 2),
     )

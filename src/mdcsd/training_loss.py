@@ -135,7 +135,8 @@ def read_losses(
         if not math.isfinite(loss):
             raise DataError(
                 f"training diverged: the loss is {loss} at epoch {epoch}, step {step}. "
-                f"Lower train.learning_rate (now {config.learning_rate:g})."
+                f"Lower train.learning_rate (now {config.learning_rate:g})"
+                f"{f' or train.sam_radius ({config.sam_radius:g})' if config.sam_radius else ''}."
             )
     return read
 

@@ -73,31 +73,38 @@ def up_the_slope(network: nn.Module, radius: float) -> Iterator[None]:
     """Move the weights up their gradients, and back at the end.
 
     Gradients taken there lead to weights around which the loss is low too, and not into a pit that
-    only the training set has. What batch normalisation has gathered does not change meanwhile.
+    only the training set has. Batch normalisation gathers no statistics meanwhile; dropout draws
+    anew.
 
     Source: Foret et al., Sharpness-Aware Minimization for Efficiently Improving Generalization,
     ICLR 2021, equation 2; Shiohara & Yamasaki train on self-blended images by it (CVPR 2022).
 
     Args:
-        radius: how far, as the Euclidean length over all weights together.
+        radius: how far, as the Euclidean length over all weights together. Gradients are scaled
+            to it and then of no use.
     """
     weights: list[torch.Tensor] = [
         weight for weight in network.parameters() if weight.grad is not None
     ]
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     before = [weight.detach().clone() for weight in weights]
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    with torch.no_grad():
-        share = radius / (torch.nn.utils.get_total_norm(gradients) + 1e-12)
-        # All tensors at once, as torch's own optimizers do: one by one, a GPU waits for Python.
-        torch._foreach_add_(weights, list(torch._foreach_mul(gradients, share)))
-    for norm in norms:
-        norm.momentum = 0.0
+    gathering = [
+        module
+        for module in network.modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats
+    ]
     try:
+        with torch.no_grad():
+            # All tensors at once, as torch's own optimizers do: one by one, a GPU waits for Python.
+            length = torch.nn.utils.get_total_norm(gradients)
+            torch._foreach_mul_(gradients, radius / (length + 1e-12))
+            torch._foreach_add_(weights, gradients)
+        del gradients
+        for norm in gathering:
+            norm.track_running_stats = False
         yield
     finally:
         with torch.no_grad():
             torch._foreach_copy_(weights, before)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        for norm in gathering:
+            norm.track_running_stats = True

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import math
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -71,6 +70,31 @@ def settings_of(
     return load_settings(recipe, assignments or [], given_flags(ctx, names))
 
 
+class _Pace:
+    """Tells a log how far a stage is, a line a minute at most."""
+
+    def __init__(self) -> None:
+        """Begin the first stage."""
+        self._told_s = monotonic()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a stage: the time left is its own."""
+        self._first: tuple[float, int] | None = None
+
+    def tell(self, done: int, total: int, text: str) -> None:
+        """Say it, if it is time to and not all is done."""
+        now_s = monotonic()
+        self._first = began_s, n_before = self._first or (now_s, done)
+        if now_s - self._told_s < _LINE_EACH_S or done >= total:
+            return
+        self._told_s, left = now_s, ""
+        if done > n_before:
+            left_s = (now_s - began_s) / (done - n_before) * (total - done)
+            left = f", {left_s / 60:.0f} min left" if left_s >= 90 else f", {left_s:.0f} s left"
+        print(f"{text}: {done} of {total}{left}", file=sys.stderr, flush=True)
+
+
 @contextmanager
 def progress_bar(description: str) -> Iterator[Callable[..., None]]:
     """Draw a progress bar with the time left on standard error; a log gets a line a minute.
@@ -96,18 +120,15 @@ def progress_bar(description: str) -> Iterator[Callable[..., None]]:
         disable=not console.is_terminal,
         redirect_stdout=sys.stdout.isatty(),  # what goes into a file must not turn to the bar
     ) as bar:
-        task, told = bar.add_task(description, total=None), time.monotonic()
+        task, pace = bar.add_task(description, total=None), _Pace()
 
         def update(done: int, total: int, text: str = description) -> None:
-            nonlocal told
             if text != bar.tasks[0].description:
                 bar.reset(task)  # the time left is of this stage, not of the one before
+                pace.begin()
             bar.update(task, completed=done, total=total, description=text)
-            if not console.is_terminal and time.monotonic() - told >= _LINE_EACH_S:
-                told = time.monotonic()
-                left_s = bar.tasks[0].time_remaining
-                left = "" if left_s is None else f", {math.ceil(left_s / 60)} min left"
-                print(f"{text}: {done} of {total}{left}", file=sys.stderr, flush=True)
+            if not console.is_terminal:
+                pace.tell(done, total, text)
 
         yield update
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mdcsd.cli.options import Assignments
+from mdcsd.cli.options import Assignments, progress_bar
 
 
 def reproduce(
@@ -50,6 +50,7 @@ def reproduce(
         for line in estimate(plan):
             print(line)
         return
-    outcome = run_plan(plan, hooks=TrainingReport().hooks())
+    with progress_bar("training") as progress:
+        outcome = run_plan(plan, hooks=TrainingReport(progress).hooks())
     for path in write_tables(plan, outcome):
         print(path)

@@ -47,7 +47,9 @@ ImageSize = Annotated[
 EarlyStopping = Annotated[
     int | None,
     typer.Option(
-        "--early_stopping", help="Epochs without a better one; 0 never.", show_default="5"
+        "--early_stopping",
+        help="Stop after so many epochs without a better one; 0 never.",
+        show_default="5",
     ),
 ]
 ClassesBound = Annotated[
@@ -136,6 +138,7 @@ class TrainingReport:
         """Report steps to a progress bar too, if there is one."""
         self._progress = progress
         self._folder: RunFolder | None = None
+        self._n_epochs = 0
 
     @property
     def begun(self) -> bool:
@@ -155,7 +158,7 @@ class TrainingReport:
         return f"go on with: mdcsd train --resume {self._folder.path}"
 
     def _on_begin(self, folder: RunFolder, job: TrainJob) -> None:
-        self._folder = folder
+        self._folder, self._n_epochs = folder, job.config.epochs
         spec, classes = job.spec, ", ".join(job.classes.names)
         print(
             f"{job.network.name}: {classes}; {sum(job.class_counts)} images of "
@@ -164,7 +167,7 @@ class TrainingReport:
         )
 
     def _on_step(self, epoch: int, step: int, n_steps: int) -> None:
-        self._progress(step, n_steps, f"epoch {epoch}")
+        self._progress(step, n_steps, f"epoch {epoch} of {self._n_epochs}")
 
     def _on_epoch(self, row: EpochRow, is_best: bool) -> None:
         print(
