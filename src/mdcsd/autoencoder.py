@@ -135,7 +135,7 @@ class Repainter:
             drawn = rng.standard_normal((1, _CODE_CHANNELS, _CODE_PX, _CODE_PX), np.float32)
             noise = torch.from_numpy(drawn) * rng.uniform(0.0, _MOST_NOISE)
         with torch.inference_mode():
-            painted = self._network(_to_network(small[None]), n_kept, noise)[0]
+            painted = self._network(_to_network(small[None], n_kept.device), n_kept, noise)[0]
         pixels = ((painted + 1.0) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
         way = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(rng.integers(2))]
         painted_face = np.asarray(cv2.resize(pixels, (width, height), interpolation=way), np.uint8)
@@ -144,9 +144,9 @@ class Repainter:
         return repainted
 
 
-def _to_network(faces: RgbArray) -> torch.Tensor:
-    """Turn uint8 (N, 96, 96, 3) RGB into float32 (N, 3, 96, 96), -1 to 1."""
-    return torch.from_numpy(faces).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+def _to_network(faces: RgbArray, device: torch.device) -> torch.Tensor:
+    """Turn uint8 (N, 96, 96, 3) RGB into float32 (N, 3, 96, 96) on a device, -1 to 1."""
+    return torch.from_numpy(faces).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def _train(
             group["lr"] = cosine_learning_rate(
                 step, config.steps, config.learning_rate, config.steps // 20
             )
-        real = _to_network(faces[rng.integers(len(faces), size=config.batch_size)]).to(device)
+        real = _to_network(faces[rng.integers(len(faces), size=config.batch_size)], device)
         real = real.flip(3) if rng.random() < 0.5 else real
         real = real.contiguous(memory_format=torch.channels_last)
         n_kept = torch.from_numpy(_draw_channels(rng, len(real))).to(device)
