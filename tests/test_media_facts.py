@@ -139,6 +139,21 @@ def test_damaged_exif_is_read_or_refused(tmp_path_factory, changes):
             assert "a.jpg" in str(error)
 
 
+@pytest.mark.parametrize("changes", [{41: 8}, {43: 11, 78: 5}])
+def test_a_picture_of_exif_that_cannot_be_written_is_turned_upright(tmp_path, changes):
+    """A tag of another number, or of another type, than its text."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Canon"
+    exif[ExifTags.Base.Orientation] = 6
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2022:11:14 17:29:54"
+    Image.fromarray(np.zeros((16, 24, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    content = bytearray((tmp_path / "a.jpg").read_bytes())
+    for place, value in changes.items():
+        content[place] = value
+    (tmp_path / "a.jpg").write_bytes(content)
+    assert read_image(tmp_path / "a.jpg").shape == (24, 16, 3)
+
+
 def test_without_the_library_credentials_are_not_checked(photo, monkeypatch):
     monkeypatch.setitem(sys.modules, "c2pa", None)
     assert read_credentials(photo) == ("not_checked", False)

@@ -135,7 +135,7 @@ def test_bfloat16_learns_what_float32_learns_where_the_processor_has_it(
     wide, rough = losses("a", False, "auto"), losses("b", True, "auto")
     assert losses("c", True, "float32") == wide
     assert not wide[1] and rough[1]
-    assert rough[0] != wide[0] and rough[0] == pytest.approx(wide[0], rel=0.05)
+    assert rough[0] != wide[0] and rough[0] == pytest.approx(wide[0], rel=0.1)
 
 
 def test_the_mean_spectrum_is_of_real_training_faces_alone(uninterrupted, train_set, monkeypatch):

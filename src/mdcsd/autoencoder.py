@@ -27,7 +27,7 @@ from mdcsd.checkpoint import Tensors, load_tensors, pack_tensors
 from mdcsd.config import check
 from mdcsd.errors import CheckpointError, DataError, InputError
 from mdcsd.inference import choose_device, training_autocast
-from mdcsd.loader import Classes, FaceDataset
+from mdcsd.loader import Classes, FaceDataset, as_in_loaders
 from mdcsd.nouns import FloatImage, IntArray, RgbArray
 from mdcsd.optim import cosine_learning_rate
 from mdcsd.preprocess import PreprocessSpec
@@ -134,7 +134,7 @@ class Repainter:
         if rng.random() < 0.5:
             drawn = rng.standard_normal((1, _CODE_CHANNELS, _CODE_PX, _CODE_PX), np.float32)
             noise = torch.from_numpy(drawn) * rng.uniform(0.0, _MOST_NOISE)
-        with torch.inference_mode():
+        with torch.inference_mode(), as_in_loaders():
             painted = self._network(_to_network(small[None], n_kept.device), n_kept, noise)[0]
         pixels = ((painted + 1.0) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
         way = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(rng.integers(2))]

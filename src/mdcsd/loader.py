@@ -8,6 +8,7 @@ statistics apart); nothing is padded, so nothing is counted twice.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,6 +189,17 @@ def _take_one_thread(_: int) -> None:
     """Keep OpenCV and BLAS from starting as many threads in each process as there are cores."""
     cv2.setNumThreads(1)
     threadpool_limits(1)
+
+
+@contextmanager
+def as_in_loaders() -> Iterator[None]:
+    """Let torch compute by one thread, as loader processes do: two round differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _collate(samples: list[Sample]) -> tuple[Any, ...]:

@@ -43,6 +43,8 @@ def read_image(path: Path) -> RgbArray:
     """
     with _opened(path) as opened:
         _check_is_one(path, opened)
+        opened.getexif()  # which the picture remembers
+        opened.info.pop("exif", None)  # turning it would write these anew, damaged ones never
         picture: Image.Image = ImageOps.exif_transpose(opened)
         return np.asarray(_eight_bit_rgb(picture))
 
