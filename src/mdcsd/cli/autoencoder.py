@@ -43,8 +43,8 @@ def autoencoder(
 ) -> None:
     """Train what paints faces for blends as a face swap's decoder does, on real faces alone.
 
-    The default takes some five minutes on two cores to itself, and should end with a loss below .1;
-    few steps, or few faces, paint blurs. Look: mdcsd blend FILES --preview SHEET.png
+    The default takes five to twenty minutes on two cores to itself, and should end with a loss
+    below .1; few steps, or few faces, paint blurs. Look: mdcsd blend FILES --preview SHEET.png
     --set blend.autoencoder_file=FILE --set blend.autoencoder=1. Then mdcsd train, with the same
     settings or --recipe without_fakes.
     """
