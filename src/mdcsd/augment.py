@@ -37,20 +37,33 @@ def degrade(
 
     Returns: uint8 (S, S, 3) RGB each, in the order given.
     """
+    return frame_and_degrade(faces, config, rng)[1]
+
+
+def frame_and_degrade(
+    faces: Sequence[RgbArray], config: AugmentConfig, rng: np.random.Generator
+) -> tuple[list[RgbArray], list[RgbArray]]:
+    """Degrade faces as `degrade` does, and tell them from what they were just before.
+
+    Returns: the faces framed and coloured, of full quality; and the same degraded.
+    """
     if not config.enabled or not faces:
-        return list(faces)
+        return list(faces), list(faces)
     shape = faces[0].shape
     require(all(face.shape == shape for face in faces), "degrade: faces of several sizes")
-    degraded = list(faces)
-    for step in _draw_steps(shape, config, rng):
+    framed = list(faces)
+    for step in _draw_framing(shape, config, rng):
+        framed = [step(face) for face in framed]
+    degraded = framed
+    for step in _draw_losses(shape, config, rng):
         degraded = [step(face) for face in degraded]
-    return degraded
+    return framed, degraded
 
 
-def _draw_steps(
+def _draw_framing(
     shape: tuple[int, ...], config: AugmentConfig, rng: np.random.Generator
 ) -> Iterator[_Step]:
-    """Draw the steps of one degradation with their parameters."""
+    """Draw what takes nothing of a face's quality away: where it stands, and its colours."""
     if rng.random() < config.flip:
         yield flip
     if rng.random() < config.crop:
@@ -60,6 +73,12 @@ def _draw_steps(
         yield lambda face: recrop(face, zoom, (float(shift[0]), float(shift[1])), turn_deg)
     if rng.random() < config.colour:
         yield _draw_colour(config, rng)
+
+
+def _draw_losses(
+    shape: tuple[int, ...], config: AugmentConfig, rng: np.random.Generator
+) -> Iterator[_Step]:
+    """Draw what does: optics, capture, compression, something in front of the face."""
     if rng.random() < config.blur:
         sigma = rng.uniform(0.3, max(config.blur_px, 0.3))
         yield lambda face: blur(face, sigma)

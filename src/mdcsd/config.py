@@ -262,6 +262,9 @@ class TrainConfig:
     """Checkpoint whose scores the network learns beside the labels (distillation)."""
     teacher_share: float = 0.5
     """Share of the loss that is the teacher's."""
+    teacher_sees: Literal["degraded", "intact"] = "degraded"
+    """The pupil's pictures, or the same faces before they lose quality (blur, size, noise,
+    compression, cutout): the pupil then learns to judge them as if they had not."""
     output: str | None = None
     """Run folder; none makes runs/MODEL-DATE-TIME."""
     resume: str | None = None

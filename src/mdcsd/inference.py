@@ -93,7 +93,7 @@ def measure(
     network.eval()
     answers: list[tuple[Origin, int, list[float]]] = []
     for batch in batches:
-        image, _ = to_device(batch, rank.device)
+        image, *_ = to_device(batch, rank.device)
         with autocast(rank.device):
             features, logits = network.judge(image)
         logits = logits.float().cpu()
@@ -236,7 +236,13 @@ def has_fast_bfloat16() -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Move images (channels last, as convolutions like them) and labels."""
-    image = batch.image.to(device, non_blocking=True, memory_format=torch.channels_last)
-    return image, batch.label.to(device, non_blocking=True)
+def to_device(
+    batch: Batch, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Move images (channels last, as convolutions like them), labels, and intact images."""
+
+    def move(pictures: torch.Tensor) -> torch.Tensor:
+        return pictures.to(device, non_blocking=True, memory_format=torch.channels_last)
+
+    intact = None if batch.intact is None else move(batch.intact)
+    return move(batch.image), batch.label.to(device, non_blocking=True), intact

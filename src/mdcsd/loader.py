@@ -25,7 +25,8 @@ from mdcsd.records import FaceRecord, PixelArray, decode_record, read_landmarks,
 from mdcsd.shard_set import ShardSet
 from mdcsd.tfrecord import ShardReader
 
-Sample = tuple[torch.Tensor, int, Origin]
+Sample = tuple[torch.Tensor, int, Origin, torch.Tensor | None]
+"""Picture, class, where it comes from, and the picture before it lost quality (`Batch.intact`)."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,24 @@ class FaceDataset(Dataset[Sample]):
         """The network's class of a record."""
         return self._classes.of_name[record.class_name]
 
-    def sample(self, record: FaceRecord, image: PixelArray, label: int) -> Sample:
-        """Preprocess a picture that was made of a record."""
+    def sample(
+        self,
+        record: FaceRecord,
+        image: PixelArray,
+        label: int,
+        intact: PixelArray | None = None,
+    ) -> Sample:
+        """Preprocess a picture made of a record, and what it was before it lost quality."""
         try:
             tensor = to_tensor(image, record.crop_scale, self._spec)
+            before = None if intact is None else to_tensor(intact, record.crop_scale, self._spec)
         except DataError as error:
             raise DataError(f"{self._shards.path}: {error}") from None
         origin = Origin(
             record.key, record.class_name, record.compression, record.identity,
             record.frames_sampled,
         )  # fmt: skip
-        return tensor, label, origin
+        return tensor, label, origin, before
 
     def record(self, index: int) -> FaceRecord:
         """Read, verify and decode one record."""
@@ -181,8 +189,8 @@ def iter_batches(
         worker_init_fn=_take_one_thread,
         pin_memory=pinned,
     )
-    for (image, label, origins), global_size in zip(loader, sizes, strict=True):
-        yield Batch(image, label, origins, global_size)
+    for (image, label, origins, intact), global_size in zip(loader, sizes, strict=True):
+        yield Batch(image, label, origins, global_size, intact)
 
 
 def _take_one_thread(_: int) -> None:
@@ -203,5 +211,6 @@ def as_in_loaders() -> Iterator[None]:
 
 
 def _collate(samples: list[Sample]) -> tuple[Any, ...]:
-    images, labels, origins = zip(*samples, strict=True)
-    return torch.stack(images), torch.tensor(labels), origins
+    images, labels, origins, intact = zip(*samples, strict=True)
+    before = None if intact[0] is None else torch.stack(intact)
+    return torch.stack(images), torch.tensor(labels), origins, before

@@ -239,13 +239,15 @@ class Batch:
     `image` float32 (B, C, S, S), RGB, 0..255 for pixels, else DCT coefficients; `label`
     int64 (B,), index of the network's class, 0 real. `global_size` counts the samples of this
     step over all processes: dividing the summed loss by it gives one process and many the
-    same gradient.
+    same gradient. `intact`, there where a teacher asks for it, is `image` before its faces lost
+    quality.
     """
 
     image: torch.Tensor
     label: torch.Tensor
     origins: tuple[Origin, ...]
     global_size: int
+    intact: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         """Check that images, labels and keys are of one number."""

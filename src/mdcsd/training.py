@@ -141,7 +141,10 @@ def open_training_faces(job: TrainJob) -> tuple[TrainingFaces, EpochDraw]:
     """Open what training sees, and what draws its epochs."""
     blend, augment, seed = job.settings.blend, job.settings.augment, job.config.seed
     repaint = open_repainter(blend) if blend.share else None
-    data = TrainingFaces(job.train_set, job.spec, job.classes, augment, blend, seed, repaint)
+    keeps_intact = bool(job.config.teacher) and job.config.teacher_sees == "intact"
+    data = TrainingFaces(
+        job.train_set, job.spec, job.classes, augment, blend, seed, repaint, keeps_intact
+    )
     return data, EpochDraw(data, job.config, blend)
 
 
@@ -322,7 +325,10 @@ def _checkpoint(job: TrainJob, rank: Rank, learning: Learner, measured: Measured
                 "blend": asdict(job.settings.blend),
                 "train": {
                     name: getattr(job.config, name)
-                    for name in (*_TOLD, *(["teacher_share"] if job.teacher else []))
+                    for name in (
+                        *_TOLD,
+                        *(["teacher_share", "teacher_sees"] if job.teacher else []),
+                    )
                 },
             },
         },

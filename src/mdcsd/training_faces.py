@@ -13,7 +13,7 @@ from typing import cast
 
 import numpy as np
 
-from mdcsd.augment import degrade
+from mdcsd.augment import frame_and_degrade
 from mdcsd.augment_config import AugmentConfig, BlendConfig
 from mdcsd.blend import Repaint, blend_face
 from mdcsd.config import TrainConfig
@@ -28,6 +28,8 @@ from mdcsd.shard_set import ShardSet
 _PLAIN, _BLENDED_REAL, _BLENDED_FAKE = range(3)
 _KINDS = 3
 _MANIPULATED = 1
+_Degraded = tuple[list[RgbArray], list[RgbArray]]
+"""Faces of full quality, and the same degraded."""
 
 
 class TrainingFaces(FaceDataset):
@@ -47,44 +49,53 @@ class TrainingFaces(FaceDataset):
         blend: BlendConfig,
         seed: int,
         repaint: Repaint | None = None,
+        keeps_intact: bool = False,
     ) -> None:
-        """Open every shard; raises RecordError if one is damaged or cut off."""
+        """Open every shard; raises RecordError if one is damaged or cut off.
+
+        With `keeps_intact` samples hold each face as it was before it lost quality, too.
+        """
         super().__init__(shards, spec, classes)
+        self._keeps_intact = keeps_intact
         self._repaint = repaint
         self.epoch = 0
         self._augment = augment
         self._blend = blend
         self._seed = seed
         self._donors = self._find_donors() if blend.share and blend.other_person else None
-        self._last: tuple[tuple[int, int, int], FaceRecord, list[RgbArray]] | None = None
+        self._last: tuple[tuple[int, int, int], FaceRecord, _Degraded] | None = None
 
     def __getitem__(self, index: int) -> Sample:
         """Read, verify, decode, blend, degrade and preprocess one sample."""
         block, number = divmod(index, len(self))
         repeat, kind = divmod(block, _KINDS)
-        if kind == _PLAIN and not self._augment.enabled:
+        if kind == _PLAIN and not self._augment.enabled and not self._keeps_intact:
             return super().__getitem__(number)
         if kind == _PLAIN:
             record, rng = self.record(number), self._rng(number, repeat)
-            face = degrade([cast(RgbArray, record.image)], self._augment, rng)[0]
-            return self.sample(record, face, self.class_of(record))
+            faces = frame_and_degrade([cast(RgbArray, record.image)], self._augment, rng)
+            return self._sample(record, faces, 0, self.class_of(record))
         which = self.epoch, number, repeat
         if self._last is None or self._last[0] != which:
             record = self.record(number)
             self._last = which, record, self._pair(record, number, repeat)
         _, record, pair = self._last
         fake = kind == _BLENDED_FAKE
-        return self.sample(record, pair[fake], _MANIPULATED if fake else 0)
+        return self._sample(record, pair, int(fake), _MANIPULATED if fake else 0)
 
-    def _pair(self, record: FaceRecord, number: int, repeat: int) -> list[RgbArray]:
+    def _sample(self, record: FaceRecord, faces: _Degraded, which: int, label: int) -> Sample:
+        intact, degraded = faces
+        before = intact[which] if self._keeps_intact else None
+        return self.sample(record, degraded[which], label, before)
+
+    def _pair(self, record: FaceRecord, number: int, repeat: int) -> _Degraded:
         """Blend a real face with itself or another's, and degrade both sides alike."""
         rng = self._rng(number, repeat)
         rgb = cast(RgbArray, record.image)
         require(record.landmarks_xy is not None, f"record {number}: a blend without landmarks")
         points = cast(FloatImage, record.landmarks_xy) * rgb.shape[0]
         blend = blend_face(rgb, points, self._blend, rng, self._donor(record, rng), self._repaint)
-        blended = [blend.real, blend.fake]
-        return degrade(blended, self._augment, rng) if self._augment.enabled else blended
+        return frame_and_degrade([blend.real, blend.fake], self._augment, rng)
 
     def _find_donors(self) -> Donors:
         """Gather the real faces of known people that have landmarks."""

@@ -70,6 +70,12 @@ class Mixed:
     label: torch.Tensor
     other: torch.Tensor
     share: float
+    order: torch.Tensor
+    """Which picture of the batch was mixed into each, int64 (B,)."""
+
+    def alike(self, image: torch.Tensor) -> torch.Tensor:
+        """Mix other pictures of the same faces, (B, C, S, S), by the same shares."""
+        return torch.lerp(image[self.order], image, self.share)
 
     def losses(self, logits: torch.Tensor, smoothing: float) -> torch.Tensor:
         """Losses against both labels by their shares, (B,)."""
@@ -93,10 +99,10 @@ def mix(image: torch.Tensor, label: torch.Tensor, concentration: float) -> Mixed
         concentration: c; 0 mixes nothing.
     """
     if not concentration:
-        return Mixed(image, label, label, 1.0)
+        return Mixed(image, label, label, 1.0, torch.arange(len(label), device=label.device))
     share = float(torch.distributions.Beta(concentration, concentration).sample())
     order = torch.randperm(len(label), device=label.device)
-    return Mixed(torch.lerp(image[order], image, share), label, label[order], share)
+    return Mixed(torch.lerp(image[order], image, share), label, label[order], share, order)
 
 
 def smoothed_losses(logits: torch.Tensor, label: torch.Tensor, smoothing: float) -> torch.Tensor:

@@ -33,8 +33,11 @@ def take_step(
     Returns: the loss of each sample before the step, float32 (B,), on the device.
     """
     config = job.config
-    mixed = mix(*to_device(batch, rank.device), config.mixup)
-    taught = teacher.score(mixed.image) if teacher else None
+    image, label, intact = to_device(batch, rank.device)
+    mixed = mix(image, label, config.mixup)
+    taught = None
+    if teacher:
+        taught = teacher.score(mixed.image if intact is None else mixed.alike(intact))
     learning.optimizer.zero_grad(set_to_none=True)
     losses = _lay_gradients(job, rank, learning, mixed, taught, of_class, batch.global_size)
     if config.sam_radius:
