@@ -47,6 +47,19 @@ def test_a_face_given_twice_comes_back_twice_the_same(face, step):
     assert changed >= 4
 
 
+def test_framing_takes_no_quality_and_is_what_the_losses_begin_from(face):
+    kept = ("flip", "crop", "colour")
+    for seed in range(10):
+        rngs = [np.random.default_rng(seed) for _ in range(4)]
+        (framed,), (degraded,) = augment.frame_and_degrade([face], ON, rngs[0])
+        assert np.array_equal(degraded, augment.degrade([face], ON, rngs[1])[0])
+        (framed,), (degraded,) = augment.frame_and_degrade([face], only(*kept), rngs[2])
+        assert np.array_equal(framed, degraded) and not np.array_equal(framed, face)
+        lossy = only(*set(STEPS) - set(kept))
+        (framed,), (degraded,) = augment.frame_and_degrade([face], lossy, rngs[3])
+        assert np.array_equal(framed, face) and not np.array_equal(degraded, face)
+
+
 def test_what_is_given_stays(face):
     before = face.copy()
     for seed in range(20):

@@ -38,6 +38,24 @@ def faces(path, augment, share=0.0, seed=0):
     return TrainingFaces(shards, SPEC, classes, augment, BlendConfig(share=share), seed)
 
 
+def test_faces_are_kept_as_they_were_before_they_lost_quality(with_landmarks):
+    lossy = AugmentConfig(enabled=True, flip=0, crop=0, colour=0, jpeg=1, jpeg_highest=50)
+    shards = open_shards(with_landmarks[0])
+    classes = Classes(shards.class_names, {name: i for i, name in enumerate(shards.class_names)})
+    plain, without, kept = (
+        TrainingFaces(shards, SPEC, classes, each, BlendConfig(share=0.5), 0, None, keeps)
+        for each, keeps in ((AugmentConfig(), False), (lossy, False), (lossy, True))
+    )
+    n = len(kept)
+    for index in (0, n, 2 * n):  # a record as it is, and both sides of a blend
+        assert without[index][3] is None
+        assert torch.equal(without[index][0], kept[index][0])
+        assert torch.equal(plain[index][0], kept[index][3])
+        assert not torch.equal(kept[index][0], kept[index][3])
+    (batch,) = iter_batches(kept, [[[0, n]]], 0, 0)
+    assert torch.equal(batch.intact, torch.stack([kept[0][3], kept[n][3]]))
+
+
 def draw(share, balance="none", n_drawn=40, epoch=0):
     return draw_epoch(LABELS, WHO, BLENDABLE, share, balance, n_drawn, 0, epoch)
 

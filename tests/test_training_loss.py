@@ -7,14 +7,14 @@ import math
 import pytest
 import torch
 
-from mdcsd import learner
+from mdcsd import learner, training
 from mdcsd.checkpoint import load_checkpoint
 from mdcsd.errors import DataError, SettingError
 from mdcsd.inference import sample_losses
 from mdcsd.network import build_network
 from mdcsd.runs import RunFolder
 from mdcsd.training import train
-from mdcsd.training_loss import distilled_losses, mix, smoothed_losses
+from mdcsd.training_loss import Teacher, distilled_losses, mix, smoothed_losses
 from test_training import settings
 
 
@@ -48,12 +48,15 @@ def test_pictures_and_losses_are_mixed_by_one_share():
     torch.testing.assert_close(mixed.losses(logits, 0.1), mixed.share * own + rest * other)
     expected = mixed.share * weights[label] + rest * weights[label[order]]
     torch.testing.assert_close(mixed.weights(weights), expected)
+    torch.testing.assert_close(mixed.alike(image), mixed.image)
+    torch.testing.assert_close(mixed.alike(1 - image), 1 - mixed.image)
 
 
 def test_no_mixup_leaves_a_batch_alone():
     image, label = torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 1, 0])
     mixed = mix(image, label, 0.0)
     assert mixed.image is image and torch.equal(mixed.label, label)
+    assert torch.equal(mixed.alike(1 - image), 1 - image)
     weights = torch.tensor([1.0, 2.0])
     logits = torch.linspace(-1, 1, 4)[:, None]
     assert torch.equal(mixed.losses(logits, 0.1), smoothed_losses(logits, label, 0.1))
@@ -74,6 +77,38 @@ def test_a_pupil_learns_from_a_teacher_that_sees_less(train_set, val_set, tmp_pa
     assert other["teacher"] is None and "teacher_share" not in other["settings"]["train"]
     with pytest.raises(DataError, match=r"looks at 64 px.*Give --image_size 64"):
         train(settings(train_set, val_set, tmp_path / "n", train__teacher=str(alone.best), **small))
+
+
+def test_a_teacher_sees_faces_before_they_lose_quality(train_set, val_set, tmp_path, monkeypatch):
+    one = {"model": "cnn", "train__epochs": 1, "augment__enabled": True, "augment__jpeg": 1.0,
+           "augment__jpeg_highest": 40}  # fmt: skip
+    teacher = train(settings(train_set, val_set, tmp_path / "t", **one)).best
+    score, step, seen = Teacher.score, training.take_step, []
+
+    def watched_score(self, image):
+        seen[-1].append(image)
+        return score(self, image)
+
+    def watched_step(job, rank, learning, batch, *rest):
+        seen.append([batch.image, batch.intact])
+        return step(job, rank, learning, batch, *rest)
+
+    monkeypatch.setattr(Teacher, "score", watched_score)
+    monkeypatch.setattr(training, "take_step", watched_step)
+    losses = []
+    for sees in ("degraded", "intact"):
+        seen.clear()
+        run = settings(train_set, val_set, tmp_path / sees, train__teacher=str(teacher),
+                       train__teacher_sees=sees, **one)  # fmt: skip
+        trained = train(run)
+        losses.append(trained.rows[0].train_loss)
+        known = load_checkpoint(trained.best).provenance["settings"]["train"]
+        assert known["teacher_sees"] == sees and seen
+        for pictures, intact, taught in seen:
+            assert torch.equal(taught, pictures if sees == "degraded" else intact)
+            assert sees == "intact" or intact is None
+            assert intact is None or (intact - pictures).abs().mean() > 1
+    assert losses[0] != losses[1]
 
 
 def test_a_teacher_of_other_classes_is_refused(train_set, val_set, tmp_path, monkeypatch):
