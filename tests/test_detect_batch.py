@@ -20,6 +20,7 @@ from mdcsd.detect_batch import Batch, Outputs
 from mdcsd.errors import DataError, InputError, MediaError
 from mdcsd.inputs import find_inputs
 from mdcsd.judging_config import DetectConfig
+from mdcsd.storage import sha256_of
 from test_cli import call
 
 SCHEMA = json.loads(
@@ -312,3 +313,16 @@ def test_results_of_other_inputs_stay(folder, detector, tmp_path):
     for name in ("b.png", "c.mp4"):
         list(Batch([folder / name], detector, DetectConfig(), outputs).run())
     assert [Path(line["path"]).name for line in lines_of(outputs.json)] == ["b.png", "c.mp4"]
+
+
+def test_a_page_of_another_file_of_that_name_is_made_anew(folder, detector, tmp_path, counted):
+    twin = tmp_path / "other" / "b.png"
+    twin.parent.mkdir()
+    with Image.open(folder / "b.png") as picture:
+        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(twin)
+    outputs = Outputs(json=tmp_path / "r.jsonl", report=tmp_path / "pages")
+    for path in (folder / "b.png", twin, folder / "b.png", folder / "b.png"):
+        run(detector, outputs, path)
+    assert counted == ["b.png"] * 3
+    page = (tmp_path / "pages" / "b.png.html").read_text(encoding="utf-8")
+    assert sha256_of(folder / "b.png") in page and sha256_of(twin) not in page

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from conftest import MEDIA, save_noise
-from mdcsd.checkpoint import load_checkpoint
+from mdcsd.calibration import calibrate
+from mdcsd.checkpoint import load_checkpoint, save_checkpoint
 from mdcsd.cli import main
 from mdcsd.config import PrepareDatasetConfig
 from mdcsd.datasets import scan_dataset, select
@@ -21,7 +22,7 @@ from mdcsd.detector import Detector
 from mdcsd.errors import DataError, InputError, SettingError
 from mdcsd.evaluation import evaluate
 from mdcsd.inference import measure_shards
-from mdcsd.judging_config import EvaluateConfig
+from mdcsd.judging_config import CalibrateConfig, EvaluateConfig
 from mdcsd.metrics import AT_THRESHOLD
 from mdcsd.nouns import VideoEntry, VideoKey
 from mdcsd.perturb import SUITE, Perturbation
@@ -173,6 +174,15 @@ def test_calibrate_takes_sets_of_real_faces_alone_with_another(
     assert "needs real and manipulated faces" in capsys.readouterr().err
     run("calibrate", "--weights", weights, val_set, val_set, code=2)
     assert "hold the same face twice" in capsys.readouterr().err
+
+
+def test_calibrate_refuses_what_was_trained_on(demo, train_set, tmp_path):
+    known = load_checkpoint(demo[0].checkpoint)
+    provenance = {**known.provenance, "train_dataset": f"other_tf + {train_set.name}"}
+    weights = tmp_path / "w.safetensors"
+    save_checkpoint(replace(known, provenance=provenance), weights)
+    with pytest.raises(DataError, match="was trained on it"):
+        calibrate(CalibrateConfig(weights=str(weights), val_datasets=(str(train_set),)))
 
 
 def test_calibrate_changes_thresholds_and_not_the_order(demo, val_set, test_set, tmp_path, capsys):
@@ -388,6 +398,30 @@ def test_what_is_not_read_is_refused(demo, celebdf, tmp_path, capsys):
     run("evaluate", "--weights", demo[0].checkpoint, "--data",
         f"celebdf2={celebdf / 'List_of_testing_videos.txt'}", code=2)  # fmt: skip
     assert "a file. Expected the folder of celebdf2" in capsys.readouterr().err
+
+
+def test_no_table_that_is_read_is_written_over(demo, celebdf, test_set, tmp_path, capsys):
+    rows = "dataset,manipulation,video_id,frame_index,track_id,label,score\na,original,1,0,0,0,.2\n"
+    ours = tmp_path / "ours" / "predictions.csv"
+    ours.parent.mkdir()
+    ours.write_text(rows)
+    run("evaluate", "--predictions", ours, "--output", ours.parent, code=2)
+    assert "is read here, and would be overwritten" in capsys.readouterr().err
+    weights = tmp_path / "best.safetensors"
+    shutil.copy(demo[0].checkpoint, weights)
+    before = tmp_path / "evaluate_faces_c40" / "predictions.csv"
+    before.parent.mkdir()
+    before.write_text(rows)
+    data = ("--weights", weights, "--data", f"faces={test_set}", "--compression", "c40")
+    run("evaluate", *data, "--against", before, code=2)
+    assert "is read here, and would be overwritten" in capsys.readouterr().err
+    assert ours.read_text() == before.read_text() == rows
+    (tmp_path / "a_file").write_text("")
+    run("evaluate", *data, "--html", tmp_path / "a_file" / "page.html", code=2)
+    assert "cannot be written" in capsys.readouterr().err
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "a_file", "best.safetensors", "evaluate_faces_c40", "ours",
+    ]  # fmt: skip
 
 
 def test_a_split_that_training_did_not_have_is_told(demo, tmp_path):

@@ -283,18 +283,20 @@ def test_the_command_writes_a_strip_a_face_and_passes_over_what_it_cannot_read(
     portrait, weights, tmp_path, capsys
 ):
     inputs = tmp_path / "in"
-    for folder, picture in (("a", portrait), ("b", portrait[:, ::-1])):
-        (inputs / folder).mkdir(parents=True)
-        (inputs / folder / "face.png").write_bytes(encode_png(picture))
+    long = "x" * 250 + ".png"
+    for name, picture in (("a/face.png", portrait), ("b/face.png", portrait[:, ::-1]),
+                          (long, portrait[::2, ::2])):  # fmt: skip
+        (inputs / name).parent.mkdir(parents=True, exist_ok=True)
+        (inputs / name).write_bytes(encode_png(picture))
     (inputs / "broken.png").write_bytes(b"no picture")
     output = tmp_path / "out"
     assert run("explain", inputs, "--weights", weights, "--output", output) == 2
     said = capsys.readouterr()
-    assert "1 of 3 file(s) could not be read" in said.err and "broken.png" in said.err
-    assert said.out.count("1 face(s) in") == 2
+    assert "1 of 4 file(s) could not be read" in said.err and "broken.png" in said.err
+    assert said.out.count("1 face(s) in") == 3
     strips = sorted(output.rglob("*.png"))  # of one name, in two folders: both are kept
-    assert len(strips) == 2 and {path.name for path in strips} == {"frame_000000_person_0.png"}
-    assert all(path.parent.name.startswith("face.png-") for path in strips)
+    assert len(strips) == 3 and {path.name for path in strips} == {"frame_000000_person_0.png"}
+    assert [path.parent.name[:9] for path in strips] == ["face.png-", "face.png-", "xxxxxxxxx"]
     strip = read_image(strips[0])
     assert strip.shape == (308, 4 * 256 + 5 * 8, 3)
 

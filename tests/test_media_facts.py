@@ -285,3 +285,23 @@ def test_warnings_are_the_hints_in_their_own_words(clip, portrait, tmp_path):
     for path in (clip, tmp_path / "a.png"):
         facts = replace(read_media_facts(path), hints=("made by generative AI", "packed anew"))
         assert list(media_warnings(facts))[-2:] == ["made by generative AI", "packed anew"]
+
+
+def test_a_gps_block_without_a_place_is_no_place(tmp_path, portrait):
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSVersionID] = b"\2\3\0\0"
+    path = tmp_path / "indoors.jpg"
+    Image.fromarray(portrait).save(path, exif=exif)
+    assert not read_media_facts(path).has_gps
+
+
+def test_a_codec_is_named_and_not_what_decodes_it(tmp_path):
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libsvtav1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(5):
+            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert read_media_facts(path).codec == "av1"

@@ -373,8 +373,14 @@ def test_thresholds_of_single_faces_claim_nothing_of_videos():
     assert "5 % of single real faces" in render_report(video) and unknown in render_report(video)
     assert "5 % of single real faces" in render_report(picture)
     assert unknown not in render_report(picture)
-    assert "5 % of real ones" in render_report(replace(video, calibrated_on=many))
+    long = replace(video, calibrated_on=many, n_frames_sampled=32)
+    assert "5 % of real ones" in render_report(long)
+    few = render_report(replace(long, n_frames_sampled=31))
+    assert "5 %" not in few and "fewer frames than were calibrated on" in few
     assert "is not known" in render_report(replace(picture, calibrated_on=many))
+    highest = "Of several faces the highest decides"
+    assert highest in render_report(picture)
+    assert highest not in render_report(replace(picture, tracks=picture.tracks[:1]))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from mdcsd.network import build_network
 from mdcsd.prepare_dataset import prepare_dataset
 from mdcsd.preprocess import PreprocessSpec
 from mdcsd.recipe import load_settings
-from mdcsd.runs import RunFolder
+from mdcsd.runs import RunFolder, environment
 from mdcsd.spectrum_fit import fit_standardise
 from mdcsd.split_writer import dataset_folder
 from mdcsd.training import Hooks, train
@@ -168,8 +170,8 @@ def test_the_run_folder_tells_everything(uninterrupted):
     stored = json.loads((output / "settings.json").read_text())
     assert stored["train"]["epochs"] == 3 and stored["network"]["stitch"] == "scalar"
     assert "train.epochs" in stored["given"] and "train.l1" not in stored["given"]
-    environment = json.loads((output / "environment.json").read_text())
-    assert environment["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    told = json.loads((output / "environment.json").read_text())
+    assert told["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     with open(output / "log.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["val_loss"]) for row in rows] == [row.val_loss for row in result.rows]
@@ -491,3 +493,26 @@ def test_validation_auc_does_not_tire_of_sure_answers():
     for logits in (sure, both):
         measured = Measured([], torch.tensor([0, 0, 1, 1]), logits)
         assert training._row(1, 1e-3, part, measured, 0.0).val_auc == 1.0
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [("/env/bin/mdcsd", "/env/bin/mdcsd"), ("/env/mdcsd/__main__.py", "python -m mdcsd")],
+)
+def test_a_recorded_command_can_be_pasted(monkeypatch, program, told):
+    words = ["train", "--set", 'train.also=["sharp faces_tf"]']
+    monkeypatch.setattr(sys, "argv", [program, *words])
+    command = environment()["command"]
+    assert command.startswith(f"{told} train ") and shlex.split(command)[-3:] == words
+
+
+@pytest.mark.parametrize("name", ["save_steps", "plateau_patience", "stitch_rate"])
+def test_numbers_that_would_never_end_or_go_uphill_are_refused(train_set, val_set, tmp_path, name):
+    with pytest.raises(SettingError, match=f"train.{name}"):
+        settings(train_set, val_set, tmp_path, **{f"train__{name}": -1})
+
+
+def test_what_is_trained_on_does_not_choose_the_epoch(train_set, tmp_path):
+    with pytest.raises(DataError, match="is trained on, and cannot choose"):
+        train(settings(train_set, train_set, tmp_path / "run", model="cnn"))
+    assert not (tmp_path / "run").exists()

@@ -65,6 +65,13 @@ def test_without_blends_an_epoch_is_what_it_was():
     assert draw(0.0, "sampling").tolist() == epoch_order(40, 0, 0, LABELS).tolist()
 
 
+@pytest.mark.parametrize("n_drawn", [1, 2, 3, 4, 5, 7])
+@pytest.mark.parametrize("balance", ["none", "sampling", "couples"])
+def test_blends_alone_come_in_pairs_whatever_the_number(n_drawn, balance):
+    drawn = draw(1.0, balance, n_drawn=n_drawn)
+    assert n_drawn <= len(drawn) <= n_drawn + 1
+
+
 def test_a_blend_stands_beside_its_real_face_in_one_batch():
     order = draw(0.5, n_drawn=40)
     kinds, records = np.divmod(order, 40)

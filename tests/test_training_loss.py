@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from mdcsd import learner, training
-from mdcsd.checkpoint import load_checkpoint
+from mdcsd.checkpoint import load_checkpoint, save_checkpoint
+from mdcsd.distributed import Rank
 from mdcsd.errors import DataError, SettingError
 from mdcsd.inference import sample_losses
 from mdcsd.network import build_network
 from mdcsd.runs import RunFolder
 from mdcsd.training import train
 from mdcsd.training_loss import Teacher, distilled_losses, mix, smoothed_losses
+from mdcsd.training_setup import setup
 from test_training import settings
 
 
@@ -109,6 +112,36 @@ def test_a_teacher_sees_faces_before_they_lose_quality(train_set, val_set, tmp_p
             assert sees == "intact" or intact is None
             assert intact is None or (intact - pictures).abs().mean() > 1
     assert losses[0] != losses[1]
+
+
+def test_another_teacher_does_not_go_on_with_a_run(train_set, val_set, tmp_path):
+    one = {"model": "cnn", "train__epochs": 1}
+    teacher = train(settings(train_set, val_set, tmp_path / "t", **one)).best
+    train(settings(train_set, val_set, tmp_path / "p", train__teacher=str(teacher), **one))
+    known = load_checkpoint(teacher)
+    softer = replace(known.calibration, temperature=known.calibration.temperature * 2)
+    save_checkpoint(replace(known, calibration=softer), teacher)
+    again = settings(train_set, val_set, tmp_path / "p", train__teacher=str(teacher),
+                     train__resume=str(tmp_path / "p"), **{**one, "train__epochs": 2})  # fmt: skip
+    with pytest.raises(SettingError, match=r"another file for .* or train.teacher"):
+        train(again)
+
+
+def test_there_is_a_teacher_where_one_is_to_see_intact_faces(train_set, val_set, tmp_path):
+    with pytest.raises(SettingError, match="there is no teacher"):
+        train(settings(train_set, val_set, tmp_path / "p", train__teacher_sees="intact"))
+
+
+def test_coefficients_are_not_resized_for_a_teacher(train_set, val_set, tmp_path):
+    run = settings(train_set, val_set, tmp_path / "t", model="cnn", train__epochs=1)
+    teacher = train(run).best
+    known = load_checkpoint(teacher)
+    save_checkpoint(replace(known, preprocess=replace(known.preprocess, representation="dct")),
+                    teacher)  # fmt: skip
+    job = setup(run)
+    larger = replace(job, spec=replace(job.spec, representation="dct", image_size_px=128))
+    with pytest.raises(DataError, match="cannot be resized for it"):
+        Teacher(teacher, larger, Rank(0, 1, torch.device("cpu")))
 
 
 def test_a_teacher_of_other_classes_is_refused(train_set, val_set, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from conftest import save_sound
 from mdcsd.config import FrameSelection
 from mdcsd.encoding import write_video
 from mdcsd.errors import InputError, MediaError, SettingError
-from mdcsd.inputs import check_file, find_media
+from mdcsd.inputs import check_file, find_inputs, find_media
 from mdcsd.pictures import decode_png, encode_png, read_image
 from mdcsd.video import (
     count_frames,
@@ -229,6 +229,42 @@ def test_mostly_damaged_video_is_refused(tmp_path, faststart):
         list(iter_frames(path, FrameSelection()))
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.flv", "libx264"), ("a.wmv", "wmv2"), ("a.asf", "msmpeg4"), ("a.vob", "mpeg2video")],
+)
+def test_older_containers_are_read(tmp_path, name, codec):
+    path = tmp_path / name
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for each in numbered_frames(12):
+            small = np.ascontiguousarray(each[:64, :64])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(small, format="rgb24")))
+        container.mux(stream.encode())
+    assert find_inputs([str(tmp_path)], ()) == [path]
+    assert len(list(iter_frames(path, FrameSelection()))) == count_frames(path) == 12
+
+
+def test_a_last_frame_may_be_shown_for_long(tmp_path, numbered):
+    pictures = [Image.fromarray(frame) for frame in numbered_frames(8)]
+    gif = tmp_path / "pause.gif"
+    held = [100] * 7 + [2500]
+    pictures[0].save(gif, save_all=True, append_images=pictures[1:], duration=held)
+    film = tmp_path / "pause.mp4"
+    with av.open(str(numbered)) as source, av.open(str(film), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        last = max(packets, key=lambda packet: packet.pts)
+        last.duration = int(5 / last.time_base)
+        for packet in packets:
+            packet.stream = stream
+            target.mux(packet)
+    for path, seconds in ((gif, 3.2), (film, probe(numbered).duration_claimed_s + 4)):
+        assert probe(path).duration_claimed_s >= seconds - 0.1
+        assert len(list(iter_frames(path, FrameSelection()))) == count_frames(path) > 7
+
+
 def test_gif_is_a_video(tmp_path):
     pictures = [Image.fromarray(frame) for frame in numbered_frames(8)]
     path = tmp_path / "short.gif"
@@ -388,7 +424,7 @@ def test_a_duration_that_is_none_is_not_believed(numbered, tmp_path, claim):
 
 
 def test_a_demuxer_that_fails_is_a_media_error(numbered, monkeypatch):
-    def failing(path, container):
+    def failing(*_):
         raise av.error.InvalidDataError(1, "bad data")
 
     monkeypatch.setattr("mdcsd.video._Damage.count", failing)

@@ -36,7 +36,7 @@ class AugmentConfig:
     blur: float = 0.15
     """Chance of a Gaussian blur, 0 to 1."""
     blur_px: float = 1.5
-    """Largest sigma of the blur, pixels."""
+    """Largest sigma of the blur, pixels; the smallest is .3."""
     rescale: float = 0.25
     """Chance of shrinking and enlarging again, 0 to 1."""
     rescale_smallest: float = 0.4
@@ -60,7 +60,7 @@ class AugmentConfig:
     cutout: float = 0.0
     """Chance of a rectangle painted over, 0 to 1."""
     cutout_largest: float = 0.5
-    """Longest side of that rectangle, as a share of the crop's."""
+    """Longest side of that rectangle, as a share of the crop's, .1 or more; the shortest is .1."""
 
     def __post_init__(self) -> None:
         """Refuse chances and ranges that do not exist."""

@@ -5,6 +5,7 @@ Never on what is reported afterwards: a threshold chosen on test videos flatters
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -52,7 +53,8 @@ def calibrate(config: CalibrateConfig) -> Calibrated:
 
     With `config.mirror` it is fitted to, and says, that faces are judged with their mirror images.
 
-    Raises: DataError if they lack a class, hold a face twice, or do not fit the checkpoint.
+    Raises: DataError if they lack a class, hold a face twice, were trained on, or do not fit the
+        checkpoint.
     """
     if not config.weights or not config.val_datasets:
         raise InputError("expected --weights CHECKPOINT and VAL_DATASET, *_tf folders.")
@@ -60,7 +62,8 @@ def calibrate(config: CalibrateConfig) -> Calibrated:
     checkpoint = load_checkpoint(path)
     if config.mirror:
         checkpoint = replace(checkpoint, network=replace(checkpoint.network, mirror=True))
-    shards = [_open_validation(Path(each)) for each in config.val_datasets]
+    trained_on = str(checkpoint.provenance.get("train_dataset", "")).split(" + ")
+    shards = [_open_validation(Path(each), trained_on) for each in config.val_datasets]
     names = " + ".join(each.name for each in shards)
     measured = _lay_together(
         [measure_shards(checkpoint, each, config.device, config.batch_size) for each in shards],
@@ -79,8 +82,13 @@ def calibrate(config: CalibrateConfig) -> Calibrated:
     )
 
 
-def _open_validation(path: Path) -> ShardSet:
+def _open_validation(path: Path, trained_on: Sequence[str]) -> ShardSet:
     shards = open_shards(path)
+    if shards.split == "train" and shards.name in trained_on:
+        raise DataError(
+            f"{shards.path}: the checkpoint was trained on it, and is surer of these faces than "
+            "of others. Give the validation set."
+        )
     if shards.split == "test":
         raise DataError(
             f"{shards.path}: a test set; thresholds fitted on it flatter themselves. Give the "

@@ -140,6 +140,11 @@ class PrepareDatasetConfig:
             self.raw or not self.landmarks,
             "--landmarks without --raw: blends are made of pixels. Give --raw too.",
         )
+        check(
+            not (self.landmarks and self.float_list),
+            "--landmarks --float-list together: the original layout has no place for them. Leave "
+            "one away.",
+        )
         check(self.shard_mb > 0, f"shard_mb {self.shard_mb}: expected 1 or more.")
         check(
             1.0 <= self.crop_scale <= 4.0, f"--crop_scale {self.crop_scale}: expected 1.0 to 4.0."
@@ -244,7 +249,8 @@ class TrainConfig:
     balance: Literal["none", "loss", "sampling", "couples"] = "none"
     """Weigh classes equally in the loss, draw them equally often, or in couples of a person."""
     even_people: float = 0.0
-    """Of whom couples are: 0 by number of manipulated faces, 1 of all people equally often."""
+    """Of whom couples are: 0 by number of manipulated faces, 1 of all people equally often, as far
+    as their faces go: none comes twice in an epoch before all came once."""
     label_smoothing: float = 0.0
     """Targets are this far from 0 and 1, halved."""
     mixup: float = 0.0
@@ -263,8 +269,8 @@ class TrainConfig:
     teacher_share: float = 0.5
     """Share of the loss that is the teacher's."""
     teacher_sees: Literal["degraded", "intact"] = "degraded"
-    """The pupil's pictures, or the same faces before they lose quality (blur, size, noise,
-    compression, cutout): the pupil then learns to judge them as if they had not."""
+    """The pupil's pictures, or the same faces before `[augment]` takes quality away (blur, rescale,
+    noise, h264, jpeg, cutout): the pupil then learns to judge them as if it had not."""
     output: str | None = None
     """Run folder; none makes runs/MODEL-DATE-TIME."""
     resume: str | None = None
@@ -288,6 +294,9 @@ class TrainConfig:
         check(self.batch_size >= 2, f"--batch_size {self.batch_size}: expected 2 or more.")
         check(self.classes >= 2, f"--classes {self.classes}: expected 2 or more.")
         check(self.learning_rate > 0, "train.learning_rate: expected more than 0.")
+        check(self.stitch_rate > 0, "train.stitch_rate: expected more than 0.")
+        check(self.plateau_patience >= 0, "train.plateau_patience: expected 0 or more.")
+        check(self.save_steps >= 0, "train.save_steps: expected 0 (at epochs' ends) or more.")
         check(0 <= self.label_smoothing < 1, "train.label_smoothing: expected 0 to below 1.")
         check(0 <= self.even_people <= 1, "train.even_people: expected 0 to 1.")
         check(0 <= self.mixup <= 10, "train.mixup: expected 0 (none) to 10.")

@@ -2,7 +2,7 @@
 
 Results are written as they come, so an interrupted batch goes on where it stopped: a file
 whose line for the same path, content, weights and settings is in the JSON file already, and
-whose page is there if pages are wanted, is not judged again.
+whose page of that verdict is there if pages are wanted, is not judged again.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from mdcsd.detector import Detector
 from mdcsd.errors import DataError, InputError
 from mdcsd.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mdcsd.judging_config import DetectConfig
-from mdcsd.judging_nouns import VERDICT_SCHEMA, Verdict, readable, to_line
+from mdcsd.judging_nouns import VERDICT_SCHEMA, Verdict, readable, short_name, to_line
 from mdcsd.report_index import IndexRow, index_row, render_index
 
 _PAGE_SUFFIXES = frozenset({".html", ".htm"})
-_MAX_NAME_BYTES = 150  # file systems end at 255
 _COLUMNS = (
     "path", "sha256", "verdict", "score", "uncertain_from", "manipulated_from", "reason",
     "persons", "frames_sampled", "width_px", "height_px", "duration_s", "container", "codec",
@@ -161,12 +160,21 @@ class Batch:
         }
         if any(line.get(name) != value for name, value in same.items()) or not path.is_file():
             return False
-        page_is_there = not self.pages or self.pages[path].is_file()
-        return page_is_there and line.get("sha256") == storage.sha256_of(path)
+        if line.get("sha256") != storage.sha256_of(path):
+            return False
+        return not self.pages or _is_page_of(self.pages[path], line)
 
     def _write_index(self, rows: list[IndexRow]) -> None:
         if self._outputs.report and not self._outputs.is_one_page:
             storage.write_text(self._outputs.report / "index.html", render_index(rows))
+
+
+def _is_page_of(page: Path, line: Line) -> bool:
+    """Whether a page is there and of this very verdict: another run may have used its name."""
+    if not page.is_file():
+        return False
+    shown = page.read_text(encoding="utf-8", errors="replace")
+    return all(str(line.get(name)) in shown for name in ("sha256", "judged_at", "checkpoint_id"))
 
 
 def _failed_line(path: Path, error: str) -> Line:
@@ -189,7 +197,7 @@ def _name_pages(inputs: Sequence[Path], outputs: Outputs) -> dict[Path, Path]:
                 "Give a folder: a page a file, and an index, are written there."
             )
         return {inputs[0]: outputs.report}
-    names = {path: _safe_name(path) for path in inputs}
+    names = {path: short_name(path) for path in inputs}
     often = Counter(name.casefold() for name in names.values())
     pages = {}
     for path, name in names.items():
@@ -197,11 +205,6 @@ def _name_pages(inputs: Sequence[Path], outputs: Outputs) -> dict[Path, Path]:
         digest = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:8]
         pages[path] = outputs.report / (f"{name}.html" if is_unique else f"{name}.{digest}.html")
     return pages
-
-
-def _safe_name(path: Path) -> str:
-    name = readable(path.name).encode("utf-8")[:_MAX_NAME_BYTES]
-    return name.decode("utf-8", "ignore")
 
 
 def _check_outputs(inputs: Sequence[Path], outputs: Outputs, pages: dict[Path, Path]) -> None:

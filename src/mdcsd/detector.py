@@ -39,7 +39,7 @@ from mdcsd.preprocess import crop_to_tensor
 from mdcsd.quality import LeftOut, leave_out
 from mdcsd.tracks import Tracker
 from mdcsd.video import iter_frames
-from mdcsd.wording import face_warnings, media_warnings, say_reason
+from mdcsd.wording import face_warnings, media_warnings, say_reason, stretch_warnings
 
 _BATCH = {"cpu": 8, "cuda": 32}
 """Faces judged at a time. On two cores 8 took 10 to 11 ms a face and view, 32 took 14 to 16."""
@@ -216,7 +216,11 @@ class Detector:
             n_frames_sampled=n_sampled,
             tracks=tuple(_summarise(track, rows) for track, rows in sorted(by_track.items())),
             frames=frames,
-            warnings=(*face_warnings(n_sampled, by_track, left_out), *media_warnings(media)),
+            warnings=(
+                *stretch_warnings(score, by_track, calibration.manipulated_from),
+                *face_warnings(n_sampled, by_track, left_out),
+                *media_warnings(media),
+            ),
             calibrated_on=calibration.fitted_on,
             network=self._describe_network(),
             weights_licence=str(self.checkpoint.provenance.get("licence", "")),

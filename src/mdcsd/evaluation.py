@@ -38,6 +38,7 @@ from mdcsd.predictions import (
 )
 from mdcsd.runs import environment
 from mdcsd.shard_set import keep_manipulations, open_shards
+from mdcsd.sources import parse_data_argument
 from mdcsd.verdict_counts import count_verdicts
 
 _TSNE_FACES = 2000
@@ -93,6 +94,14 @@ def output_folder(model: str | None, output: str | None, name: str) -> Path:
     if output:
         return Path(output)
     return (Path(model).parent if model else Path("runs")) / name
+
+
+def name_folder(config: EvaluateConfig) -> Path:
+    """Where an evaluation's files go: of each part of the data, to a folder of its own."""
+    names = dict.fromkeys(name for name, _ in map(parse_data_argument, config.data))
+    parts = (*names, config.compression, None if config.split == "test" else config.split)
+    name = "_".join(["evaluate", *filter(None, parts)])
+    return output_folder(config.weights, config.output, name)
 
 
 def evaluate(config: EvaluateConfig, progress: Progress = lambda *_: None) -> Evaluation:

@@ -10,12 +10,12 @@ from pathlib import Path
 from mdcsd.errors import InputError, MediaError
 
 IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".webp", ".tif", ".tiff"}
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff"}
     | {".heic", ".heif", ".avif"}  # refused, in a line each: nobody's photo is passed over unsaid
 )
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"}
-    | {".mkv", ".webm", ".gif"}
+    | {".mkv", ".webm", ".gif", ".flv", ".wmv", ".asf", ".vob", ".ogv"}
 )
 _ISO_PICTURES = frozenset({b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"})
 
@@ -82,7 +82,10 @@ def check_file(path: Path) -> None:
     try:
         if path.is_dir():
             os.listdir(path)  # which fails where it may not be read
-            raise InputError(f"{path}: a folder with no picture or video in it. Check the path.")
+            raise InputError(
+                f"{path}: a folder with no picture or video in it that is read here. Expected "
+                f"names that end in {' '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}."
+            )
         if not path.is_file():
             raise InputError(f"{path}: no such file. Check the path.")
         with open(path, "rb") as file:

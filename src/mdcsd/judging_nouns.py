@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ from mdcsd.nouns import (
 
 VerdictWord = Literal["likely_real", "uncertain", "likely_manipulated", "cannot_judge"]
 Credentials = Literal["not_checked", "none", "unreadable", "invalid", "valid", "trusted"]
+_MAX_NAME_BYTES = 150  # file systems end at 255
 VERDICT_SCHEMA = 1
 """Version of a line of JSON, as docs/schema.json has it."""
 VERDICT_WORDS: dict[str, str] = {
@@ -308,3 +310,9 @@ def to_line(value: Mapping[str, Any]) -> str:
 def readable(text: str) -> str:
     """Replace what is not printable in hostile names, so that it cannot move a cursor or text."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def short_name(path: Path) -> str:
+    """A file's name as a part of another's: readable, and of a length that file systems take."""
+    name = readable(path.name).encode("utf-8")[:_MAX_NAME_BYTES]
+    return name.decode("utf-8", "ignore")

@@ -77,7 +77,7 @@ def read_picture_facts(path: Path) -> MediaFacts:
             rotation_deg=_ROTATIONS.get(exif.get(ExifTags.Base.Orientation, 1), 0),
             jpeg_quality=_jpeg_quality(picture),
             tags=dict(_words_of(picture, exif)),
-            has_gps=ExifTags.Base.GPSInfo in exif or _xmp_has_place(picture),
+            has_gps=_exif_has_place(exif) or _xmp_has_place(picture),
         )
 
 
@@ -106,6 +106,10 @@ def decode_png(content: bytes, channels: int) -> RgbArray:
     return np.asarray(pixels, np.uint8)
 
 
+_PLACES = frozenset(
+    {ExifTags.GPS.GPSLatitude, ExifTags.GPS.GPSLongitude, ExifTags.GPS.GPSAreaInformation}
+    | {ExifTags.GPS.GPSDestLatitude, ExifTags.GPS.GPSDestLongitude}
+)
 _PACKETS = ("XML:com.adobe.xmp", "Raw profile type")
 """PNG texts that hold other metadata whole, places among it."""
 
@@ -154,6 +158,11 @@ def _words_of(picture: Image.Image, exif: Image.Exif) -> Iterator[tuple[str, str
     for name, value in getattr(picture, "text", {}).items():
         if not str(name).startswith(_PACKETS):
             yield str(name), str(value)
+
+
+def _exif_has_place(exif: Image.Exif) -> bool:
+    """Whether EXIF's GPS block says a place: without a fix a camera writes a version alone."""
+    return not exif.get_ifd(ExifTags.IFD.GPSInfo).keys().isdisjoint(_PLACES)
 
 
 def _xmp_has_place(picture: Image.Image) -> bool:

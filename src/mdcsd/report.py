@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -33,6 +32,7 @@ from mdcsd.judging_nouns import (
     readable,
 )
 from mdcsd.metrics import min_track_frames
+from mdcsd.wording import say_false_alarms
 
 _MEANINGS = {
     "likely_manipulated": "The score is at or above the threshold for “likely manipulated”. That "
@@ -49,13 +49,12 @@ _CREDENTIALS = {
     "none": "None found. Most files carry none, and they are easily removed.",
     "unreadable": "Could not be read, or kept elsewhere: a manifest on a server is not fetched. "
     "That is no sign of tampering.",
-    "invalid": "Found, but not valid: the file was changed after it was signed, or the manifest is "
-    "damaged.",
+    "invalid": "Found, but not valid: the file was changed after it was signed, the certificate "
+    "does not hold, or the manifest is damaged.",
     "valid": "Found, and the signature is intact; the signer was not checked against a list of "
     "trusted ones.",
     "trusted": "Found, intact, and signed by someone on a list of trusted signers.",
 }
-_FEW_REAL = 20  # below, 5 % of the real ones is less than one
 _PLOT_TOP, _PLOT_BOTTOM = 10.0, 170.0  # px; of a score of 1 and of 0
 _MARGIN = 1.5  # % of the width, so that the outermost dots are whole
 
@@ -125,7 +124,7 @@ def render_report(verdict: Verdict) -> str:
         y_low=_y(low),
         y_high=_y(high),
         end_s=_end_s(verdict),
-        false_alarms=_false_alarms(verdict, high),
+        false_alarms=say_false_alarms(verdict, high),
         warnings=[_sentence(text) for text in verdict.warnings],
         persons=persons,
         n_hidden=sum(not person.bands for person in persons),
@@ -166,40 +165,6 @@ def template(name: str) -> Template:
 def _hash_source(text: str) -> str:
     digest = hashlib.sha256(text.encode("utf-8")).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
-
-
-def _false_alarms(verdict: Verdict, threshold: float) -> str:
-    """Say how often a real file gets this far, as far as that is known."""
-    calibrated_on, settings = verdict.calibrated_on, verdict.settings
-    is_picture = verdict.media is not None and verdict.media.kind == "picture"
-    of_single_faces = calibrated_on.endswith(", 1 frame each")
-    others = {
-        "this is a single picture": is_picture and not of_single_faces,
-        "this was cropped before": bool(settings.get("cropped")),
-        "its frames were pooled otherwise": settings.get("pool", "track") != "track",
-    }
-    if any(others.values()):
-        return (
-            f"How often a real file of this kind reaches {threshold:.3g} is not known: the "
-            "thresholds are meant for videos, with the faces found here and scored person by "
-            f"person; {' and '.join(name for name, holds in others.items() if holds)}."
-        )
-    found = re.search(r"(\d+) real", calibrated_on)
-    if found is None:
-        return (
-            f"How often a real file reaches {threshold:.3g} is not known: the thresholds were not "
-            f"fitted on data ({readable(calibrated_on) or 'nothing is stated'})."
-        )
-    few = int(found[1]) < _FEW_REAL
-    ones = "single real faces" if of_single_faces else "real ones"
-    pooled = of_single_faces and not is_picture
-    return (
-        f"False alarms: {threshold:.3g} was set so that at most 5 % of {ones} are called "
-        f"likely manipulated, on validation data ({readable(calibrated_on)})."
-        + (" How many real videos are, whose score rests on many faces, is not known." * pooled)
-        + (f" With only {found[1]} real ones that is hardly more than a guess." if few else "")
-        + " On other cameras, platforms and compression there can be more."
-    )
 
 
 def _sentence(text: str) -> str:

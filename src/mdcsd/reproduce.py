@@ -6,7 +6,8 @@ A protocol is a recipe with a section [protocol]. Everything it makes lies in on
     runs/<row>-seed<n>/                             a training, and its tests beside it
     table.md, table.json                            what came out
 
-Each step goes on where an interrupted run stopped, and is skipped when it is done.
+Cutting, preparing and training go on where an interrupted run stopped, and are skipped when
+they are done; testing is done anew.
 """
 
 from __future__ import annotations

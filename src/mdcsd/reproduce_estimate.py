@@ -20,7 +20,7 @@ def estimate(plan: Plan) -> list[str]:
     """Say in lines what a plan will do, how much that is, and how long it may take here.
 
     The time is that of a few training steps measured now, on this machine, times the images;
-    early stopping may end sooner, cropping and testing come on top.
+    early stopping may end sooner; cropping, loading, blending, validating and testing come on top.
     """
     lines = [line for source in plan.sources for line in _describe(plan, source)]
     for row, seed in plan.trainings:
@@ -36,7 +36,7 @@ def estimate(plan: Plan) -> list[str]:
         lines.append(
             f"{len(plan.trainings)} training(s) of at most {epochs} epochs of at most {n_drawn} "
             f"images: at most {hours:.1f} h at {rate:.3g} images/s, measured now on this "
-            f"machine's {device}"
+            f"machine's {device}; validation, and waiting for the loader, come on top"
         )
     lines.append(f"tested on: {', '.join(source.name for source in plan.test_sources)}")
     lines.append(f"everything goes to {plan.output}; interrupted, the same command goes on")

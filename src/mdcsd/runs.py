@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import platform
+import shlex
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
@@ -209,7 +210,7 @@ def environment() -> dict[str, Any]:
     packages = ("mdcsd", "torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn")
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(sys.argv),
+        "command": _command(),
         "git_commit": git_commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -217,6 +218,13 @@ def environment() -> dict[str, Any]:
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "packages": {name: version(name) for name in packages},
     }
+
+
+def _command() -> str:
+    """This process's command, quoted so that a shell takes it as it was given."""
+    program, *words = sys.argv
+    started = ["python", "-m", "mdcsd"] if Path(program).name == "__main__.py" else [program]
+    return shlex.join([*started, *words])
 
 
 def git_commit() -> str | None:

@@ -9,6 +9,7 @@ interrupted run never leaves a half-written file that looks finished.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -60,6 +61,20 @@ def line_file(path: Path, kept: Sequence[str] = ()) -> Iterator[IO[str]]:
             yield file
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that could not be written, before the work that makes it; nothing is made.
+
+    Raises: InputError if it is a folder, or may not be made where it is to lie.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder. Give the name of a file to write.")
+    nearest = next(each for each in path.absolute().parents if each.exists())
+    if not nearest.is_dir():
+        raise _cannot_write(path, NotADirectoryError(errno.ENOTDIR, f"{nearest} is a file"))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise _cannot_write(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def make_folder(path: Path) -> None:

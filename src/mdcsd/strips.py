@@ -14,7 +14,7 @@ from mdcsd import storage
 from mdcsd.detector import Detector
 from mdcsd.explain import colour_difference, colour_heat
 from mdcsd.faces import resize
-from mdcsd.judging_nouns import Heatmaps
+from mdcsd.judging_nouns import Heatmaps, short_name
 from mdcsd.metrics import pool_video
 from mdcsd.nouns import FaceCrop, RgbArray
 from mdcsd.pictures import encode_png
@@ -60,7 +60,7 @@ def explain_file(
             scores[crop.track_id].append((crop.frame_index, score))
             name = f"frame_{crop.frame_index:06d}_person_{crop.track_id}.png"
             pictures[name] = encode_png(draw_strip(crop, score, maps))
-    folder = output / f"{path.name}-{storage.sha256_of(path)[:8]}"
+    folder = output / f"{short_name(path)}-{storage.sha256_of(path)[:8]}"
     for name, picture in pictures.items():
         storage.write_bytes(folder / name, picture)
     strips = tuple(folder / name for name in pictures)

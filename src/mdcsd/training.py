@@ -101,6 +101,11 @@ def train(settings: Settings, hooks: Hooks | None = None) -> TrainResult:
 def fit(job: TrainJob, rank: Rank, folder: RunFolder, hooks: Hooks) -> TrainResult:
     """Train epoch by epoch until the last, or until validation stops getting better."""
     config = job.config
+    if set(job.train_set.shards) & set(job.val_set.shards):
+        raise DataError(
+            f"{job.val_set.path}: is trained on, and cannot choose an epoch and thresholds as "
+            "well. Give a *_val_tf folder of other people."
+        )
     plain = FaceDataset(job.train_set, job.spec, job.classes)
     data, draw = open_training_faces(job)
     val_data = FaceDataset(job.val_set, job.spec, job.classes)
@@ -214,12 +219,13 @@ def _check_processes(config: TrainConfig, n_samples: int, rank: Rank) -> None:
 
 
 def _resumed_state(job: TrainJob, folder: RunFolder) -> TrainingState | None:
-    """What an interrupted run left, if the data are still the same."""
+    """What an interrupted run left, if data and teacher are still the same."""
     state = folder.load_state()
     if state and state.data != job.data:
         raise SettingError(
             f"{folder.path}: was trained on other data than {job.train_set.path} and "
-            f"{job.val_set.path} hold now, or with another blend.autoencoder_file. Start a new run."
+            f"{job.val_set.path} hold now, or with another file for blend.autoencoder_file or "
+            "train.teacher. Start a new run."
         )
     return state
 

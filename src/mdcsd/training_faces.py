@@ -203,12 +203,13 @@ def draw_epoch(
             people are hardly seen blended beside thousands of frames of a few hundred, and a
             network that learns real fakes of blurred video too takes sharp for real.
         even_couples: 0 draws couples by the manipulated faces there are, 1 of all people equally
-            often, .5 by the square root of each one's number.
+            often as far as their faces go, .5 by the square root of each one's number.
 
-    Returns: indices of `TrainingFaces`, int64 (n_drawn,), none yet a repeat.
+    Returns: indices of `TrainingFaces`, int64 (n_drawn,), or one more where all are blends and
+        the number is odd; none yet a repeat.
     """
     n, n_pairs = len(labels), round(share * n_drawn / 2)
-    n_plain = n_drawn - 2 * n_pairs
+    n_plain = max(n_drawn - 2 * n_pairs, 0)  # blends alone, of an odd number, are one more
     rng = np.random.default_rng([seed, epoch, n])
     if balance == "couples":
         plain = _couples(labels, identities, n_plain, even_couples, rng)

@@ -41,6 +41,12 @@ class Teacher:
                 f"a pupil of {mine}. Train the teacher on the pupil's data set, with two classes."
             )
         self._side = spec.image_size_px
+        if self._side < job.spec.image_size_px and spec.representation != "raw":
+            raise DataError(
+                f"{path}: a teacher that looks at {self._side} px; coefficients of "
+                f"{job.spec.image_size_px} px cannot be resized for it. Give --image_size "
+                f"{self._side}, or prepare the data with --raw."
+            )
         if self._side > job.spec.image_size_px:
             raise DataError(
                 f"{path}: a teacher that looks at {self._side} px, the pupil's pictures are of "

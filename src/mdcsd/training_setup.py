@@ -12,7 +12,7 @@ from mdcsd import storage
 from mdcsd.autoencoder import describe_autoencoder
 from mdcsd.checkpoint import load_checkpoint
 from mdcsd.config import NetworkConfig, TrainConfig
-from mdcsd.errors import DataError, InputError
+from mdcsd.errors import DataError, InputError, SettingError
 from mdcsd.loader import Classes
 from mdcsd.network import build_network
 from mdcsd.preprocess import PreprocessSpec
@@ -59,9 +59,11 @@ class TrainJob:
 
     @property
     def data(self) -> tuple[str, ...]:
-        """What tells the records, and what paints them, from others."""
+        """What tells the records, what paints them, and who teaches, from others."""
         painter = (self.autoencoder["sha256"],) if self.autoencoder else ()
-        return self.train_set.fingerprint, self.val_set.fingerprint, *painter
+        # Of the file, as its temperature, which the id leaves out, is in what it teaches.
+        taught = (storage.sha256_of(Path(self.config.teacher)),) if self.config.teacher else ()
+        return self.train_set.fingerprint, self.val_set.fingerprint, *painter, *taught
 
 
 def setup(settings: Settings) -> TrainJob:
@@ -70,6 +72,10 @@ def setup(settings: Settings) -> TrainJob:
     for name in ("train_dataset", "val_dataset"):
         if not getattr(config, name):
             raise InputError(f"no {name.upper()} given. Pass a *_tf folder or a .tfrecords file.")
+    if config.teacher_sees == "intact" and not config.teacher:
+        raise SettingError(
+            "train.teacher_sees = intact: there is no teacher. Give --set train.teacher=CHECKPOINT."
+        )
     parts = [open_shards(Path(path)) for path in (config.train_dataset, *config.also)]
     val_set = open_shards(Path(config.val_dataset))
     for shards in parts:

@@ -27,7 +27,7 @@ from mdcsd.judging_nouns import MediaFacts
 from mdcsd.nouns import Frame, RgbArray, VideoInfo
 
 # The demuxers of `inputs.VIDEO_SUFFIXES`, so that no playlist can make us read a file beside it.
-_FORMATS = "mov,mp4,avi,mpeg,mpegvideo,mpegts,matroska,webm,gif"
+_FORMATS = "mov,mp4,avi,mpeg,mpegvideo,mpegts,matroska,webm,gif,flv,asf,ogg"
 
 # A frame of more is not decoded, whatever the container's header says: it would fill the memory.
 _MAX_FRAME_PIXELS = 178_956_970  # Pillow's bound for pictures
@@ -73,7 +73,7 @@ def count_frames(path: Path) -> int:
             for packet in container.demux(container.streams.video[0]):
                 if packet.size and not packet.is_discard:
                     time_s = None if packet.pts is None else float(packet.pts * packet.time_base)
-                    damage.count(time_s)
+                    damage.count(time_s, _held_s(packet))
         except av.error.FFmpegError as error:
             raise MediaError(
                 f"{path}: damaged, it cannot be read to its end ({error.strerror}). Copy it again."
@@ -102,7 +102,7 @@ def read_container_facts(path: Path) -> MediaFacts:
             kind="video",
             container=container.format.name,
             container_description=container.format.long_name,
-            codec=codec.name,
+            codec=codec.codec.canonical_name,  # av1, and not the decoder at hand
             codec_description=" ".join(filter(None, (codec.codec.long_name, codec.profile))),
             width_px=info.width_px,
             height_px=info.height_px,
@@ -231,11 +231,12 @@ class _Damage:
         self.n_corrupt = 0
         self.end_s = 0.0
 
-    def count(self, time_s: float | None, is_corrupt: bool = False) -> None:
+    def count(self, time_s: float | None, held_s: float, is_corrupt: bool = False) -> None:
+        """Count a frame; what a clip ends with may be shown for longer than the others."""
         self.n_frames += 1
         self.n_corrupt += is_corrupt
         if time_s is not None:
-            self.end_s = max(self.end_s, time_s + 1.0 / self.info.fps)
+            self.end_s = max(self.end_s, time_s + max(held_s, 1.0 / self.info.fps))
 
     def check(self) -> None:
         """Refuse a file that lost more than a tenth of its frames, or of its claimed time."""
@@ -268,13 +269,18 @@ def _decode(container: Any, damage: _Damage) -> Iterator[Any]:
         except StopIteration:
             return
         except av.error.FFmpegError:
-            damage.count(None, is_corrupt=True)
+            damage.count(None, 0.0, is_corrupt=True)
             if damage.n_corrupt > 1000:  # a demuxer that fails for ever
                 return
             continue
         for frame in decoded:
-            damage.count(frame.time, bool(frame.is_corrupt))
+            damage.count(frame.time, _held_s(frame), bool(frame.is_corrupt))
             yield frame
+
+
+def _held_s(shown: Any) -> float:
+    """How long the file says that a packet or frame is shown, 0 where it says nothing."""
+    return float(shown.duration * shown.time_base) if shown.duration and shown.time_base else 0.0
 
 
 def _choose(path: Path, selection: FrameSelection) -> Callable[[int, float], bool]:

@@ -100,7 +100,7 @@ def score_videos(
     for number, entry in enumerate(entries, start=1):
         try:
             located, of_first = _score_entry(detector, entry, n_frames, perturbations, seed, rows)
-        except InputError as error:  # damaged, or gone since the scan
+        except (InputError, OSError) as error:  # damaged, or gone since the scan
             located, of_first = _Located([], 0), None
             unread.append(str(error))
         if of_first is None:

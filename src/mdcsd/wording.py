@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 import numpy as np
 
-from mdcsd.judging_nouns import Calibration, FrameScore, MediaFacts
+from mdcsd.judging_nouns import Calibration, FrameScore, MediaFacts, Verdict, readable
 from mdcsd.media_facts import is_strongly_compressed
-from mdcsd.metrics import min_track_frames
+from mdcsd.metrics import MIN_TRACK_FRAMES, min_track_frames
 from mdcsd.quality import LeftOut, describe_flaws, explain_refusal
 
 _SMALL_FACE_PX = 64
+_FEW_REAL = 20  # below, 5 % of the real ones is less than one
 _FEW_FRAMES = 8  # a quarter of what is sampled by default
 
 
@@ -38,11 +41,22 @@ def say_reason(
         return (
             f"nobody is {seen} in more than {most} of {n_sampled} sampled frames, {needed} needed"
         )
+    told, (from_, to) = _tell_apart(score, (low, high))
     if score >= high:
-        return f"score {score:.3g} is at or above {high:.3g}"
+        return f"score {told} is at or above {to}"
     if score >= low:
-        return f"score {score:.3g} is between {low:.3g} and {high:.3g}"
-    return f"score {score:.3g} is below {low:.3g}"
+        return f"score {told} is between {from_} and {to}"
+    return f"score {told} is below {from_}"
+
+
+def _tell_apart(score: float, limits: tuple[float, float]) -> tuple[str, list[str]]:
+    """Write a score and limits with as many digits, 3 or more, as tell unequal ones apart."""
+    for digits in count(3):
+        told, *others = (f"{value:.{digits}g}" for value in (score, *limits))
+        unequal = [other for other, limit in zip(others, limits, strict=True) if limit != score]
+        if told not in unequal:
+            return told, others
+    raise AssertionError
 
 
 def face_warnings(
@@ -64,10 +78,84 @@ def face_warnings(
     if n_with_face < n_sampled / 2:
         yield f"a face in only {n_with_face} of {n_sampled} sampled frames"
     most = max(len(rows) for rows in by_track.values())
-    if n_sampled == 1:
+    if n_sampled == 1 and len(sides) > 1:
+        yield (
+            f"one picture: the highest of {len(sides)} faces decides, each seen once, where a "
+            "video would show each many times"
+        )
+    elif n_sampled == 1:
         yield "one picture: a single face decides, where a video would give many"
     elif most < _FEW_FRAMES:
         yield f"few frames: nobody is judged in more than {most}"
+
+
+def stretch_warnings(
+    score: float | None, by_track: dict[int, list[FrameScore]], manipulated_from: float
+) -> Iterator[str]:
+    """Yield where a person's score is that of a manipulation for a while, and not over the whole.
+
+    A score is the mean over all of a person's judged frames, so that a short manipulation hides in
+    a long clip. A while is `MIN_TRACK_FRAMES` judged frames in a row.
+    """
+    if score is None or score >= manipulated_from:
+        return
+    whiles = [
+        (float(np.mean([row.score for row in rows[start : start + MIN_TRACK_FRAMES]])),
+         rows[start].time_s, rows[start + MIN_TRACK_FRAMES - 1].time_s)
+        for rows in by_track.values()
+        for start in range(len(rows) - MIN_TRACK_FRAMES)
+    ]  # fmt: skip
+    highest, first_s, last_s = max(whiles, default=(0.0, 0.0, 0.0))
+    if highest >= manipulated_from:
+        yield (
+            f"a part scores higher than the whole: {highest:.3g} from {first_s:.1f} to "
+            f"{last_s:.1f} s, and likely manipulated begins at {manipulated_from:.3g}"
+        )
+
+
+def say_false_alarms(verdict: Verdict, threshold: float) -> str:
+    """Say how often a real file gets this far, as far as that is known."""
+    calibrated_on, settings = verdict.calibrated_on, verdict.settings
+    is_picture = verdict.media is not None and verdict.media.kind == "picture"
+    of_single_faces = calibrated_on.endswith(", 1 frame each")
+    others = {
+        "this is a single picture": is_picture and not of_single_faces,
+        "this was cropped before": bool(settings.get("cropped")),
+        "its frames were pooled otherwise": settings.get("pool", "track") != "track",
+        "it rests on fewer frames than were calibrated on": not of_single_faces
+        and not is_picture
+        and verdict.n_frames_sampled < _frames_calibrated_on(calibrated_on),
+    }
+    if any(others.values()):
+        return (
+            f"How often a real file of this kind reaches {threshold:.3g} is not known: the "
+            "thresholds are meant for videos, with the faces found here and scored person by "
+            f"person; {' and '.join(name for name, holds in others.items() if holds)}."
+        )
+    found = re.search(r"(\d+) real", calibrated_on)
+    if found is None:
+        return (
+            f"How often a real file reaches {threshold:.3g} is not known: the thresholds were not "
+            f"fitted on data ({readable(calibrated_on) or 'nothing is stated'})."
+        )
+    few = int(found[1]) < _FEW_REAL
+    ones = "single real faces" if of_single_faces else "real ones"
+    pooled = of_single_faces and not is_picture
+    several = of_single_faces and len(verdict.tracks) > 1
+    return (
+        f"False alarms: {threshold:.3g} was set so that at most 5 % of {ones} are called "
+        f"likely manipulated, on validation data ({readable(calibrated_on)})."
+        + (" How many real videos are, whose score rests on many faces, is not known." * pooled)
+        + (" Of several faces the highest decides, so that more files are." * several)
+        + (f" With only {found[1]} real ones that is hardly more than a guess." if few else "")
+        + " On other cameras, platforms and compression there can be more."
+    )
+
+
+def _frames_calibrated_on(calibrated_on: str) -> int:
+    """How many frames of a video the thresholds were fitted on, 0 where nothing says so."""
+    found = re.search(r"(\d+) frames? each", calibrated_on)
+    return int(found[1]) if found else 0
 
 
 def media_warnings(media: MediaFacts) -> Iterator[str]:

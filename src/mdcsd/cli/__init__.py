@@ -127,7 +127,7 @@ def main(arguments: list[str] | None = None, program: str = "mdcsd") -> None:
         sys.exit(error.exit_code)
     except SystemExit as leaving:
         if leaving.code == _INTERRUPTED:
-            print("interrupted: what was finished is kept", file=sys.stderr)
+            print("interrupted: what was written before is kept", file=sys.stderr)
         raise
     except OSError as error:  # the machine's or the user's files', not ours
         _say_error(

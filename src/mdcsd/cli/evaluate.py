@@ -143,10 +143,11 @@ def evaluate(
     from mdcsd.evaluation import evaluate as run
 
     config = settings_of(ctx, recipe, assignments, _NAMES).evaluate
+    outputs = _open_outputs(config, json_path, html_path)
     with progress_bar("videos") as progress:
         evaluation = run(config, progress)
     _print(evaluation.report)
-    for path in _write(evaluation, config, json_path, html_path):
+    for path in _write(evaluation, *outputs):
         print(path)
     if evaluation.n_unread:
         print(f"{evaluation.n_unread} video(s) could not be read", file=sys.stderr)
@@ -255,22 +256,46 @@ def _group_row(group: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-def _write(
-    evaluation: Evaluation,
-    config: EvaluateConfig,
-    json_path: Path | None,
-    html_path: Path | None,
-) -> list[Path]:
-    """Write what was asked for; of a checkpoint the rows are kept in any case."""
+def _open_outputs(
+    config: EvaluateConfig, json_path: Path | None, html_path: Path | None
+) -> tuple[Path | None, Path | None, Path | None]:
+    """Say where everything goes, and refuse what could not be written after hours of judging.
+
+    Returns: the folder of table, report and plots, where there is one; of a checkpoint the rows
+        are kept in any case.
+
+    Raises: InputError if a folder takes no file, or an input would be overwritten.
+    """
     from mdcsd import storage
-    from mdcsd.evaluation import output_folder
+    from mdcsd.errors import InputError
+    from mdcsd.evaluation import name_folder
+
+    folder = name_folder(config) if config.output or not config.predictions else None
+    inputs = {Path(each).resolve() for each in (config.predictions, config.against, config.weights)
+              if each}  # fmt: skip
+    for path in (folder and folder / "predictions.csv", folder and folder / "report.json",
+                 json_path, html_path):  # fmt: skip
+        if path is None:
+            continue
+        if path.resolve() in inputs:
+            raise InputError(
+                f"{path}: is read here, and would be overwritten. Give another --output, --json or "
+                "--html."
+            )
+        storage.check_writable(path)
+    return folder, json_path, html_path
+
+
+def _write(
+    evaluation: Evaluation, folder: Path | None, json_path: Path | None, html_path: Path | None
+) -> list[Path]:
+    """Write what was asked for."""
+    from mdcsd import storage
     from mdcsd.evaluation_page import render_page
     from mdcsd.plots import evaluation_plots, to_png, to_svg
 
     written: list[Path] = []
-    if config.output or not config.predictions:
-        name = "evaluate_" + "_".join(evaluation.report["datasets"])
-        folder = output_folder(config.weights, config.output, name)
+    if folder:
         written += evaluation.write(folder)
         for plot, figure in evaluation_plots(evaluation.report).items():
             storage.write_bytes(folder / "plots" / f"{plot}.png", to_png(figure))

@@ -68,7 +68,7 @@ def _explain(detector: Detector, path: Path, output: Path, frames: int, cropped:
 
     try:
         done = explain_file(detector, path, output, frames, cropped)
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f"error: {readable(str(error))}", file=sys.stderr)
         return False
     score = "  -  " if done.score is None else f"{done.score:.3f}"

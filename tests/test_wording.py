@@ -1,0 +1,44 @@
+"""The sentences of a verdict."""
+
+from __future__ import annotations
+
+import pytest
+
+from mdcsd.judging_nouns import Calibration, FrameScore
+from mdcsd.wording import face_warnings, say_reason, stretch_warnings
+
+FITTED = Calibration(0.6998122, 0.8759952, 0.96, 1.0, "made up")
+
+
+def person(*scores: float, track: int = 0) -> dict[int, list[FrameScore]]:
+    box = (0, 0, 99, 99)
+    return {track: [FrameScore(i, i / 2, track, each, box) for i, each in enumerate(scores)]}
+
+
+@pytest.mark.parametrize(
+    ("score", "reason"),
+    [
+        (0.5, "score 0.5 is below 0.7"),
+        (0.6995, "score 0.6995 is below 0.6998"),
+        (0.69981, "score 0.69981 is below 0.699812"),
+        (0.87598, "score 0.87598 is between 0.69981 and 0.876"),
+        (0.8759952, "score 0.876 is at or above 0.876"),
+        (0.9, "score 0.9 is at or above 0.876"),
+    ],
+)
+def test_a_score_is_not_told_as_the_limit_that_it_missed(score, reason):
+    assert say_reason(score, 8, person(score), (), FITTED) == reason
+
+
+def test_a_short_manipulation_is_told_although_the_whole_is_likely_real():
+    (warning,) = stretch_warnings(0.4, person(*[0.3] * 20, *[0.95] * 5, *[0.3] * 7), 0.8759952)
+    assert "higher than the whole: 0.95 from 10.0 to 12.0 s" in warning and "0.876" in warning
+    assert not list(stretch_warnings(0.4, person(*[0.3] * 20, *[0.95] * 3, *[0.3] * 9), 0.876))
+    assert not list(stretch_warnings(0.95, person(*[0.95] * 32), 0.876))  # the verdict says it
+    assert not list(stretch_warnings(None, person(*[0.95] * 3), 0.876))
+
+
+def test_of_a_picture_of_several_faces_it_is_told_that_the_highest_decides():
+    several = person(0.2) | person(0.9, track=1)
+    assert any("the highest of 2 faces decides" in each for each in face_warnings(1, several, ()))
+    assert any("a single face decides" in each for each in face_warnings(1, person(0.2), ()))
