@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -20,9 +21,11 @@ from mdcsd.config import FrameSelection
 from mdcsd.encoding import write_video
 from mdcsd.errors import InputError, MediaError, SettingError
 from mdcsd.inputs import check_file, find_inputs, find_media
+from mdcsd.nouns import Frame
 from mdcsd.pictures import decode_png, encode_png, read_image
 from mdcsd.video import (
     count_frames,
+    decoded_ahead,
     iter_frames,
     loop_video,
     probe,
@@ -473,3 +476,33 @@ def test_oblong_pixels_become_square(tmp_path, aspect, width):
     assert frames[0].rgb[:, : width // 2 - 8].min() > 200
     assert frames[0].rgb[:, width // 2 + 8 :].max() < 50
     assert len(read_container_facts(path).hints) == (width != 96)
+
+
+def test_frames_decoded_ahead_are_the_same_and_so_are_errors(numbered, tmp_path):
+    chosen = FrameSelection(n_evenly=7)
+    for ours, theirs in zip(
+        decoded_ahead(iter_frames(numbered, chosen)), iter_frames(numbered, chosen), strict=True
+    ):
+        assert ours.index == theirs.index and np.array_equal(ours.rgb, theirs.rgb)
+    with pytest.raises(MediaError, match="not a video"):
+        path = tmp_path / "text.mp4"
+        path.write_text("no video")
+        list(decoded_ahead(iter_frames(path, chosen)))
+
+
+def test_what_is_decoded_ahead_stays_a_few_frames_ahead_and_ends_with_its_caller():
+    taken = []
+
+    def frames():
+        try:
+            for index in range(100):
+                taken.append(index)
+                yield Frame(index, index / 25, np.zeros((2, 2, 3), np.uint8))
+        finally:
+            taken.append("closed")
+
+    ahead = decoded_ahead(frames(), n_ahead=3)
+    assert next(ahead).index == 0 and next(ahead).index == 1
+    ahead.close()
+    assert taken[-1] == "closed" and len(taken) <= 6
+    assert not [each for each in threading.enumerate() if each.name.startswith("decoding")]

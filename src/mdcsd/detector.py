@@ -38,7 +38,7 @@ from mdcsd.pictures import read_image
 from mdcsd.preprocess import crop_to_tensor
 from mdcsd.quality import LeftOut, leave_out
 from mdcsd.tracks import Tracker
-from mdcsd.video import iter_frames
+from mdcsd.video import decoded_ahead, iter_frames
 from mdcsd.wording import face_warnings, media_warnings, say_reason, stretch_warnings
 
 _BATCH = {"cpu": 8, "cuda": 32}
@@ -254,7 +254,7 @@ def iter_sampled_frames(path: Path, n_frames: int) -> Iterator[Frame]:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         yield Frame(0, 0.0, read_image(path))
         return
-    yield from iter_frames(path, FrameSelection(n_evenly=n_frames))
+    yield from decoded_ahead(iter_frames(path, FrameSelection(n_evenly=n_frames)))
 
 
 def _batches(

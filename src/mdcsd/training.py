@@ -101,7 +101,8 @@ def train(settings: Settings, hooks: Hooks | None = None) -> TrainResult:
 def fit(job: TrainJob, rank: Rank, folder: RunFolder, hooks: Hooks) -> TrainResult:
     """Train epoch by epoch until the last, or until validation stops getting better."""
     config = job.config
-    if set(job.train_set.shards) & set(job.val_set.shards):
+    trained_on = {path.resolve() for path in job.train_set.shards}
+    if trained_on & {path.resolve() for path in job.val_set.shards}:
         raise DataError(
             f"{job.val_set.path}: is trained on, and cannot choose an epoch and thresholds as "
             "well. Give a *_val_tf folder of other people."
@@ -146,7 +147,7 @@ def open_training_faces(job: TrainJob) -> tuple[TrainingFaces, EpochDraw]:
     """Open what training sees, and what draws its epochs."""
     blend, augment, seed = job.settings.blend, job.settings.augment, job.config.seed
     repaint = open_repainter(blend) if blend.share else None
-    keeps_intact = bool(job.config.teacher) and job.config.teacher_sees == "intact"
+    keeps_intact = job.config.teacher_sees == "intact"
     data = TrainingFaces(
         job.train_set, job.spec, job.classes, augment, blend, seed, repaint, keeps_intact
     )

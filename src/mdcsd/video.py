@@ -10,7 +10,9 @@ that FFmpeg marks as corrupt are dropped, not scored, and a file that is mostly 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -60,6 +62,18 @@ def iter_frames(path: Path, selection: FrameSelection) -> Iterator[Frame]:
             if is_wanted(index, time_s) and not decoded.is_corrupt:
                 yield Frame(index, time_s, _as_shown(decoded, aspect))
         damage.check()
+
+
+def decoded_ahead(frames: Iterator[Frame], n_ahead: int = 2) -> Iterator[Frame]:
+    """Take frames from a thread that decodes a few ahead, while the last one is looked at.
+
+    What decoding raises comes here; what is left undecoded when the caller stops stays so.
+    """
+    with ThreadPoolExecutor(1, "decoding") as decoder:
+        coming = deque(decoder.submit(next, frames, None) for _ in range(n_ahead))
+        while (frame := coming.popleft().result()) is not None:
+            coming.append(decoder.submit(next, frames, None))
+            yield frame
 
 
 def count_frames(path: Path) -> int:
