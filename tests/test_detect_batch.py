@@ -326,3 +326,15 @@ def test_a_page_of_another_file_of_that_name_is_made_anew(folder, detector, tmp_
     assert counted == ["b.png"] * 3
     page = (tmp_path / "pages" / "b.png.html").read_text(encoding="utf-8")
     assert sha256_of(folder / "b.png") in page and sha256_of(twin) not in page
+
+
+def test_a_table_is_not_written_over_what_is_none(folder, detector, tmp_path):
+    notes = tmp_path / "notes.csv"
+    notes.write_text("my own,notes\n")
+    with pytest.raises(InputError, match="holds no verdicts"):
+        run(detector, Outputs(csv=notes), folder / "b.png")
+    assert notes.read_text() == "my own,notes\n"
+    for name in ("b.png", "c.mp4"):  # a table of an earlier run is replaced
+        run(detector, Outputs(csv=tmp_path / "v.csv"), folder / name)
+    with open(tmp_path / "v.csv", encoding="utf-8", newline="") as file:
+        assert [Path(row["path"]).name for row in csv.DictReader(file)] == ["c.mp4"]

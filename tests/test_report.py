@@ -369,7 +369,7 @@ def test_thresholds_of_single_faces_claim_nothing_of_videos():
     single, many = "50 real, 50 manipulated videos, 1 frame each", "50 real videos, 32 frames each"
     video = a_verdict(calibrated_on=single)
     picture = replace(video, media=replace(video.media, kind="picture"))
-    unknown = "How many real videos are, whose score rests on many faces, is not known."
+    unknown = "How often it happens to real videos, each a mean of many faces, is not known."
     assert "5 % of single real faces" in render_report(video) and unknown in render_report(video)
     assert "5 % of single real faces" in render_report(picture)
     assert unknown not in render_report(picture)
@@ -378,7 +378,7 @@ def test_thresholds_of_single_faces_claim_nothing_of_videos():
     few = render_report(replace(long, n_frames_sampled=31))
     assert "5 %" not in few and "fewer frames than were calibrated on" in few
     assert "is not known" in render_report(replace(picture, calibrated_on=many))
-    highest = "Of several faces the highest decides"
+    highest = "With several people the highest score decides"
     assert highest in render_report(picture)
     assert highest not in render_report(replace(picture, tracks=picture.tracks[:1]))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mdcsd.judging_nouns import Calibration, FrameScore
-from mdcsd.wording import face_warnings, say_reason, stretch_warnings
+from mdcsd.wording import change_warnings, face_warnings, say_reason, stretch_warnings
 
 FITTED = Calibration(0.6998122, 0.8759952, 0.96, 1.0, "made up")
 
@@ -42,3 +42,9 @@ def test_of_a_picture_of_several_faces_it_is_told_that_the_highest_decides():
     several = person(0.2) | person(0.9, track=1)
     assert any("the highest of 2 faces decides" in each for each in face_warnings(1, several, ()))
     assert any("a single face decides" in each for each in face_warnings(1, person(0.2), ()))
+
+
+def test_a_person_whose_picture_changes_abruptly_may_be_two():
+    (warning,) = change_warnings({0: [], 1: [2.0, 3.25, 4.0, 5.0]})
+    assert "the picture of person 1 changes abruptly at 2.0, 3.2, 4.0, ... s" in warning
+    assert not list(change_warnings({0: [], 1: []}))

@@ -225,10 +225,21 @@ def _check_outputs(inputs: Sequence[Path], outputs: Outputs, pages: dict[Path, P
             raise InputError(
                 f"{table}: the name of a picture or video. Choose another for a table."
             )
+    if outputs.csv and outputs.csv.is_file() and not _is_table(outputs.csv):
+        raise InputError(
+            f"{outputs.csv}: is there already, and holds no verdicts. Choose another name, or "
+            "delete it."
+        )
     if outputs.report and outputs.report.is_file() and not outputs.is_one_page:
         raise InputError(
             f"--report {outputs.report}: a file. Expected a name that ends in .html, or a folder."
         )
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file is empty, or a table of an earlier run."""
+    with open(path, encoding="utf-8", errors="replace", newline="") as file:
+        return file.readline().rstrip("\n").split(",")[:3] in ([""], list(_COLUMNS[:3]))
 
 
 def _read_lines(path: Path) -> dict[str, str]:

@@ -37,9 +37,15 @@ from mdcsd.nouns import FaceCrop, FloatArray, Frame, RgbArray
 from mdcsd.pictures import read_image
 from mdcsd.preprocess import crop_to_tensor
 from mdcsd.quality import LeftOut, leave_out
-from mdcsd.tracks import Tracker
+from mdcsd.tracks import Tracker, find_changes, take_look
 from mdcsd.video import decoded_ahead, iter_frames
-from mdcsd.wording import face_warnings, media_warnings, say_reason, stretch_warnings
+from mdcsd.wording import (
+    change_warnings,
+    face_warnings,
+    media_warnings,
+    say_reason,
+    stretch_warnings,
+)
 
 _BATCH = {"cpu": 8, "cuda": 32}
 """Faces judged at a time. On two cores 8 took 10 to 11 ms a face and view, 32 took 14 to 16."""
@@ -91,6 +97,7 @@ class Detector:
         n_sampled = 0
         crops: list[FaceCrop] = []
         rows: list[FrameScore] = []
+        looks: dict[int, list[tuple[float, RgbArray]]] = defaultdict(list)
         left_out: list[LeftOut] = []
         found_in = self.iter_crops(path, n_frames, cropped, progress)
         for n_read, found in _batches(found_in, self.batch_size):
@@ -100,9 +107,12 @@ class Detector:
                 FrameScore(crop.frame_index, crop.time_s, crop.track_id, score, crop.box_xyxy_px)
                 for crop, score in zip(batch, self.score(batch)[0].tolist(), strict=True)
             ]
+            for crop in batch:
+                looks[crop.track_id].append((crop.time_s, take_look(crop.rgb)))
             crops += batch if evidence else []
         settings = {"frames": n_frames, "pool": pool, "cropped": cropped}
-        verdict = self._verdict(path, n_sampled, tuple(rows), left_out, settings)
+        changes = {track: find_changes(seen) for track, seen in looks.items()}
+        verdict = self._verdict(path, n_sampled, tuple(rows), left_out, changes, settings)
         if not evidence:
             return verdict
         shown = collect_evidence(crops, rows, verdict.tracks, self.explain, n_sampled)
@@ -188,6 +198,7 @@ class Detector:
         n_sampled: int,
         frames: tuple[FrameScore, ...],
         left_out: list[LeftOut],
+        changes: dict[int, list[float]],
         settings: dict[str, Any],
     ) -> Verdict:
         by_track: dict[int, list[FrameScore]] = defaultdict(list)
@@ -218,6 +229,7 @@ class Detector:
             frames=frames,
             warnings=(
                 *stretch_warnings(score, by_track, calibration.manipulated_from),
+                *change_warnings(changes),
                 *face_warnings(n_sampled, by_track, left_out),
                 *media_warnings(media),
             ),

@@ -182,8 +182,8 @@ def _opened(path: Path) -> Iterator[Any]:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(
             f"{path}: not a video that can be opened ({reason}). Expected a whole mp4, mov, avi, "
-            "mpg, ts, mkv, webm or gif file, or a picture named .jpg, .png or so; if it should be "
-            "one, copy it again."
+            "mpg, ts, mkv, webm, flv, wmv, ogv or gif file, or a picture named .jpg, .png or so; "
+            "if it should be one, copy it again."
         ) from None
     with container:
         if not container.streams.video:

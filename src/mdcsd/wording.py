@@ -15,6 +15,7 @@ from mdcsd.quality import LeftOut, describe_flaws, explain_refusal
 
 _SMALL_FACE_PX = 64
 _FEW_REAL = 20  # below, 5 % of the real ones is less than one
+_MOST_TIMES = 3  # told of one person
 _FEW_FRAMES = 8  # a quarter of what is sampled by default
 
 
@@ -72,7 +73,7 @@ def face_warnings(
     if float(np.median(sides)) < _SMALL_FACE_PX:
         yield f"small faces: crops of {np.median(sides):.0f} px, below {_SMALL_FACE_PX}"
     if len(by_track) > 1:
-        yield f"several people: {len(by_track)} tracks"
+        yield f"several people: {len(by_track)}"
     judged = {row.frame_index for rows in by_track.values() for row in rows}
     n_with_face = len(judged | {face.frame_index for face in left_out})
     if n_with_face < n_sampled / 2:
@@ -113,6 +114,19 @@ def stretch_warnings(
         )
 
 
+def change_warnings(changes: dict[int, list[float]]) -> Iterator[str]:
+    """Yield whose picture changes abruptly, by times in seconds: a score may be two people's."""
+    for track, times in changes.items():
+        if times:
+            first = ", ".join(f"{time_s:.1f}" for time_s in times[:_MOST_TIMES])
+            more = ", ..." if len(times) > _MOST_TIMES else ""
+            yield (
+                f"the picture of person {track} changes abruptly at {first}{more} s: after a cut "
+                "somebody else in the same place counts as the same person; cut the file there, "
+                "and judge each part"
+            )
+
+
 def say_false_alarms(verdict: Verdict, threshold: float) -> str:
     """Say how often a real file gets this far, as far as that is known."""
     calibrated_on, settings = verdict.calibrated_on, verdict.settings
@@ -145,8 +159,11 @@ def say_false_alarms(verdict: Verdict, threshold: float) -> str:
     return (
         f"False alarms: {threshold:.3g} was set so that at most 5 % of {ones} are called "
         f"likely manipulated, on validation data ({readable(calibrated_on)})."
-        + (" How many real videos are, whose score rests on many faces, is not known." * pooled)
-        + (" Of several faces the highest decides, so that more files are." * several)
+        + (
+            " How often it happens to real videos, each a mean of many faces, is not known."
+            * pooled
+        )
+        + (" With several people the highest score decides: it happens more often." * several)
         + (f" With only {found[1]} real ones that is hardly more than a guess." if few else "")
         + " On other cameras, platforms and compression there can be more."
     )

@@ -40,9 +40,11 @@ def explain(
     device: DeviceOption = None,
 ) -> None:
     """Draw where each branch of the network finds its evidence, a strip of pictures a face."""
+    from mdcsd import storage
     from mdcsd.inputs import check_file, find_inputs
 
     config = settings_of(ctx, None, None, _NAMES).detect
+    storage.check_writable(output / "strip.png")
     paths = find_inputs(inputs, standard_input())
     if len(paths) == 1:
         check_file(paths[0])  # a slip in its name is said before seconds of imports
