@@ -72,8 +72,8 @@ class Threads(FaceDataset):
     """Says in place of the class how many threads BLAS and OpenMP would start."""
 
     def __getitem__(self, index: int):
-        image, _, origin = super().__getitem__(index)
-        return image, max(pool["num_threads"] for pool in threadpool_info()), origin
+        image, _, origin, intact = super().__getitem__(index)
+        return image, max(pool["num_threads"] for pool in threadpool_info()), origin, intact
 
 
 def test_a_worker_process_is_one_thread(train_set):

@@ -123,7 +123,7 @@ def test_another_teacher_does_not_go_on_with_a_run(train_set, val_set, tmp_path)
     save_checkpoint(replace(known, calibration=softer), teacher)
     again = settings(train_set, val_set, tmp_path / "p", train__teacher=str(teacher),
                      train__resume=str(tmp_path / "p"), **{**one, "train__epochs": 2})  # fmt: skip
-    with pytest.raises(SettingError, match=r"another file for .* or train.teacher"):
+    with pytest.raises(SettingError, match=r"another blend.autoencoder_file or train.teacher"):
         train(again)
 
 

@@ -225,8 +225,8 @@ def _resumed_state(job: TrainJob, folder: RunFolder) -> TrainingState | None:
     if state and state.data != job.data:
         raise SettingError(
             f"{folder.path}: was trained on other data than {job.train_set.path} and "
-            f"{job.val_set.path} hold now, or with another file for blend.autoencoder_file or "
-            "train.teacher. Start a new run."
+            f"{job.val_set.path} hold now, or with another blend.autoencoder_file or "
+            "train.teacher than these files are now. Start a new run."
         )
     return state
 
