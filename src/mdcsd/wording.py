@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import count
 
 import numpy as np
 
@@ -52,12 +51,13 @@ def say_reason(
 
 def _tell_apart(score: float, limits: tuple[float, float]) -> tuple[str, list[str]]:
     """Write a score and limits with as many digits, 3 or more, as tell unequal ones apart."""
-    for digits in count(3):
+    digits = 3
+    while True:
         told, *others = (f"{value:.{digits}g}" for value in (score, *limits))
         unequal = [other for other, limit in zip(others, limits, strict=True) if limit != score]
         if told not in unequal:
             return told, others
-    raise AssertionError
+        digits += 1
 
 
 def face_warnings(
