@@ -396,3 +396,10 @@ def test_the_false_alarms_are_not_claimed_for_other_settings(settings, why):
     assert "False alarms:" in render_report(a_verdict(calibrated_on=fitted))
     page = render_report(a_verdict(calibrated_on=fitted, settings=settings))
     assert "False alarms:" not in page and "of this kind reaches" in page and why in page
+
+
+def test_a_score_is_not_headed_by_the_limit_that_it_missed():
+    limits = {"uncertain_from": 0.4, "manipulated_from": 0.8759952}
+    for score, told in ((0.8756, "Score 0.8756 of 1"), (0.8759952, "Score 0.876 of 1")):
+        page = Page(render_report(a_verdict(score=score, thresholds=limits)))
+        assert told in page.text

@@ -32,7 +32,7 @@ from mdcsd.judging_nouns import (
     readable,
 )
 from mdcsd.metrics import min_track_frames
-from mdcsd.wording import say_false_alarms
+from mdcsd.wording import say_false_alarms, tell_score
 
 _MEANINGS = {
     "likely_manipulated": "The score is at or above the threshold for “likely manipulated”. That "
@@ -117,6 +117,7 @@ def render_report(verdict: Verdict) -> str:
         name=readable(PurePath(verdict.path).name or verdict.path),
         word=VERDICT_WORDS[verdict.verdict],
         heading=_sentence(VERDICT_WORDS[verdict.verdict]),
+        score="" if verdict.score is None else tell_score(verdict.score, (low, high)),
         meaning=_MEANINGS[verdict.verdict],
         reason=_sentence(verdict.reason),
         low=low,

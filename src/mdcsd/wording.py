@@ -60,6 +60,15 @@ def _tell_apart(score: float, limits: tuple[float, float]) -> tuple[str, list[st
         digits += 1
 
 
+def tell_score(score: float, limits: Sequence[float]) -> str:
+    """Write a score with three decimals, or with as many as tell it from a limit that it misses."""
+    decimals = 3
+    missed = [limit for limit in limits if limit != score]
+    while any(f"{score:.{decimals}f}" == f"{limit:.{decimals}f}" for limit in missed):
+        decimals += 1
+    return f"{score:.{decimals}f}"
+
+
 def face_warnings(
     n_sampled: int, by_track: dict[int, list[FrameScore]], left_out: Sequence[LeftOut]
 ) -> Iterator[str]:
