@@ -38,8 +38,9 @@ class TrainJob:
     """Everything `fit` needs, checked: data, classes, input, settings.
 
     `stages` are the trainings that came before; of a resumed run its saved state tells them.
-    `teacher` is the id of the checkpoint that teaches, `autoencoder` says what paints faces of
-    blends, if anything does, see `describe_autoencoder`.
+    `teacher` is the id of the checkpoint that teaches; its temperature, which the id leaves out,
+    is in what it teaches and in the file's `teacher_sha256`. `autoencoder` says what paints faces
+    of blends, if anything does, see `describe_autoencoder`.
     """
 
     network: NetworkConfig
@@ -55,14 +56,14 @@ class TrainJob:
     pretrained_sha256: str | None
     stages: tuple[Stage, ...]
     teacher: str | None
+    teacher_sha256: str | None
     autoencoder: dict[str, Any] | None
 
     @property
     def data(self) -> tuple[str, ...]:
         """What tells the records, what paints them, and who teaches, from others."""
         painter = (self.autoencoder["sha256"],) if self.autoencoder else ()
-        # Of the file, as its temperature, which the id leaves out, is in what it teaches.
-        taught = (storage.sha256_of(Path(self.config.teacher)),) if self.config.teacher else ()
+        taught = (self.teacher_sha256,) if self.teacher_sha256 else ()
         return self.train_set.fingerprint, self.val_set.fingerprint, *painter, *taught
 
 
@@ -76,17 +77,8 @@ def setup(settings: Settings) -> TrainJob:
         raise SettingError(
             "train.teacher_sees = intact: there is no teacher. Give --set train.teacher=CHECKPOINT."
         )
-    parts = [open_shards(Path(path)) for path in (config.train_dataset, *config.also)]
-    val_set = open_shards(Path(config.val_dataset))
-    for shards in parts:
-        check_split(shards, "trained on", ("val", "test"), "train")
-    check_split(val_set, "used to choose an epoch and thresholds", ("test",), "val")
-    train_set, val_set = (
-        keep_manipulations(shards, config.manipulations) for shards in (join_shards(parts), val_set)
-    )
+    train_set, val_set = _open_sets(settings)
     blends = settings.blend.share > 0
-    if settings.blend.share == 1:  # nothing at all is learned from manipulated faces
-        train_set = drop_manipulations(train_set, train_set.manipulations)
     classes = choose_classes(train_set, config.binary or blends)
     if blends and len(classes.names) == 1:
         classes = _real_and_blends(train_set, val_set)
@@ -117,6 +109,7 @@ def setup(settings: Settings) -> TrainJob:
         else _sha256_if_given(settings.network.pretrained_file),
         stages=() if goes_on else _stages_before(config.start_from, settings.network),
         teacher=load_checkpoint(Path(config.teacher)).checkpoint_id if config.teacher else None,
+        teacher_sha256=_sha256_if_given(config.teacher),
         autoencoder=describe_autoencoder(settings.blend) if blends else None,
     )
     _check_alike(train_set, val_set)
@@ -128,6 +121,22 @@ def setup(settings: Settings) -> TrainJob:
     with torch.device("meta"):
         build_network(job.network, spec, len(classes.names))  # refuses pairs that do not fit
     return job
+
+
+def _open_sets(settings: Settings) -> tuple[ShardSet, ShardSet]:
+    """Open training and validation set, of the manipulations and splits that may be used so."""
+    config = settings.train
+    parts = [open_shards(Path(path)) for path in (config.train_dataset, *config.also)]
+    val_set = open_shards(Path(config.val_dataset))
+    for shards in parts:
+        check_split(shards, "trained on", ("val", "test"), "train")
+    check_split(val_set, "used to choose an epoch and thresholds", ("test",), "val")
+    train_set, val_set = (
+        keep_manipulations(shards, config.manipulations) for shards in (join_shards(parts), val_set)
+    )
+    if settings.blend.share == 1:  # nothing at all is learned from manipulated faces
+        train_set = drop_manipulations(train_set, train_set.manipulations)
+    return train_set, val_set
 
 
 def choose_classes(shards: ShardSet, binary: bool) -> Classes:

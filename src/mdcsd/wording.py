@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -41,7 +42,8 @@ def say_reason(
         return (
             f"nobody is {seen} in more than {most} of {n_sampled} sampled frames, {needed} needed"
         )
-    told, (from_, to) = _tell_apart(score, (low, high))
+    digits = _enough_digits(score, (low, high), "g")
+    told, from_, to = (f"{value:.{digits}g}" for value in (score, low, high))
     if score >= high:
         return f"score {told} is at or above {to}"
     if score >= low:
@@ -49,24 +51,18 @@ def say_reason(
     return f"score {told} is below {from_}"
 
 
-def _tell_apart(score: float, limits: tuple[float, float]) -> tuple[str, list[str]]:
-    """Write a score and limits with as many digits, 3 or more, as tell unequal ones apart."""
-    digits = 3
-    while True:
-        told, *others = (f"{value:.{digits}g}" for value in (score, *limits))
-        unequal = [other for other, limit in zip(others, limits, strict=True) if limit != score]
-        if told not in unequal:
-            return told, others
-        digits += 1
-
-
 def tell_score(score: float, limits: Sequence[float]) -> str:
     """Write a score with three decimals, or with as many as tell it from a limit that it misses."""
-    decimals = 3
+    return f"{score:.{_enough_digits(score, limits, 'f')}f}"
+
+
+def _enough_digits(score: float, limits: Sequence[float], style: Literal["f", "g"]) -> int:
+    """How many digits, 3 or more, tell a score from the limits that it is not equal to."""
     missed = [limit for limit in limits if limit != score]
-    while any(f"{score:.{decimals}f}" == f"{limit:.{decimals}f}" for limit in missed):
-        decimals += 1
-    return f"{score:.{decimals}f}"
+    digits = 3
+    while f"{score:.{digits}{style}}" in [f"{limit:.{digits}{style}}" for limit in missed]:
+        digits += 1
+    return digits
 
 
 def face_warnings(
