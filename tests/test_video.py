@@ -506,3 +506,9 @@ def test_what_is_decoded_ahead_stays_a_few_frames_ahead_and_ends_with_its_caller
     ahead.close()
     assert taken[-1] == "closed" and len(taken) <= 6
     assert not [each for each in threading.enumerate() if each.name.startswith("decoding")]
+
+
+def test_of_an_empty_folder_it_is_said_what_is_read(tmp_path):
+    with pytest.raises(InputError, match=r"\.avi .*\.jpg .*\.wmv\.$") as error:
+        check_file(tmp_path)
+    assert ".heic" not in str(error.value)

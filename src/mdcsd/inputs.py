@@ -9,10 +9,11 @@ from pathlib import Path
 
 from mdcsd.errors import InputError, MediaError
 
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff"}
-    | {".heic", ".heif", ".avif"}  # refused, in a line each: nobody's photo is passed over unsaid
-)
+_REFUSED = frozenset({".heic", ".heif", ".avif"})
+"""Of pictures that are named and not read: nobody's photo is passed over unsaid."""
+IMAGE_SUFFIXES = _REFUSED | {
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff",
+}  # fmt: skip
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"}
     | {".mkv", ".webm", ".gif", ".flv", ".wmv", ".asf", ".vob", ".ogv"}
@@ -82,9 +83,10 @@ def check_file(path: Path) -> None:
     try:
         if path.is_dir():
             os.listdir(path)  # which fails where it may not be read
+            ends = " ".join(sorted((IMAGE_SUFFIXES | VIDEO_SUFFIXES) - _REFUSED))
             raise InputError(
                 f"{path}: a folder with no picture or video in it that is read here. Expected "
-                f"names that end in {' '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}."
+                f"names that end in {ends}."
             )
         if not path.is_file():
             raise InputError(f"{path}: no such file. Check the path.")
