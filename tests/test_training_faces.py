@@ -113,6 +113,31 @@ def test_couples_of_even_people():
     assert max(rare) > 50  # drawn first, being rare, they do not come first
 
 
+def test_people_without_a_manipulated_face_come_by_themselves():
+    labels = np.array([0, 1, 0, 1, 0, 0, 0])
+    who = ["a", "a", "b", "b", "c", "c", "d"]
+    order = draw_epoch(labels, who, np.arange(0), 0.0, "couples", 40, 0, 0, True, 0.0, 0.5)
+    numbers = np.bincount(order, minlength=7)
+    assert numbers[:4].tolist() == [numbers[1], numbers[1], numbers[3], numbers[3]]
+    assert (numbers[:4].sum(), numbers[4] + numbers[5], numbers[6]) == (20, 10, 10)
+    couples = [(int(a), int(b)) for a, b in order.reshape(-1, 2) if labels[b]]
+    assert len(couples) == 10 and all(who[a] == who[b] for a, b in couples)
+    none = draw_epoch(labels, who, np.arange(0), 0.0, "couples", 40, 0, 0)
+    assert set(none.tolist()) == {0, 1, 2, 3}
+
+
+def test_unpaired_real_faces_that_are_not_there_are_refused(with_landmarks):
+    data = faces(with_landmarks[0], AugmentConfig(), share=0.5)
+    config = TrainConfig(balance="couples", unpaired_real=0.6)
+    with pytest.raises(SettingError, match="more than 1 together"):
+        EpochDraw(data, config, BlendConfig(share=0.5))
+    data.people = lambda: [("one", True)] * len(data)
+    with pytest.raises(DataError, match="of whom none is manipulated, and there are none"):
+        EpochDraw(data, config, BlendConfig(share=0.4))
+    with pytest.raises(SettingError, match="leaves no real face out"):
+        TrainConfig(unpaired_real=0.1)
+
+
 def test_float_list_sets_of_other_classes_do_not_join(with_landmarks):
     """Their records say a number alone: 1 of (original, B) would become A."""
     three = replace(open_shards(with_landmarks[0]), class_names=("original", "A", "B"))

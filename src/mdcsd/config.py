@@ -251,6 +251,9 @@ class TrainConfig:
     even_people: float = 0.0
     """Of whom couples are: 0 by number of manipulated faces, 1 of all people equally often, as far
     as their faces go: none comes twice in an epoch before all came once."""
+    unpaired_real: float = 0.0
+    """Share of samples beside couples and blends that are real faces of people without a
+    manipulated one, of all such people equally often, 0 to 1: couples leave them out."""
     label_smoothing: float = 0.0
     """Targets are this far from 0 and 1, halved."""
     mixup: float = 0.0
@@ -299,6 +302,12 @@ class TrainConfig:
         check(self.save_steps >= 0, "train.save_steps: expected 0 (at epochs' ends) or more.")
         check(0 <= self.label_smoothing < 1, "train.label_smoothing: expected 0 to below 1.")
         check(0 <= self.even_people <= 1, "train.even_people: expected 0 to 1.")
+        check(0 <= self.unpaired_real <= 1, "train.unpaired_real: expected 0 to 1.")
+        check(
+            not self.unpaired_real or self.balance == "couples",
+            f"train.unpaired_real: train.balance = {self.balance} leaves no real face out. Give "
+            "--set train.balance=couples, or leave it at 0.",
+        )
         check(0 <= self.mixup <= 10, "train.mixup: expected 0 (none) to 10.")
         check(0 <= self.weight_average < 1, "train.weight_average: expected 0 to below 1.")
         check(0 <= self.sam_radius <= 1, "train.sam_radius: expected 0 (off) to 1.")

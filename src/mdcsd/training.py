@@ -53,8 +53,8 @@ from mdcsd.training_step import take_step
 
 _TOLD = (
     "epochs", "epoch_samples", "batch_size", "learning_rate", "stitch_rate", "schedule",
-    "warmup_steps", "balance", "even_people", "label_smoothing", "mixup", "weight_average",
-    "sam_radius", "choose_by", "frozen_stages", "precision",
+    "warmup_steps", "balance", "even_people", "unpaired_real", "label_smoothing", "mixup",
+    "weight_average", "sam_radius", "choose_by", "frozen_stages", "precision",
 )  # fmt: skip
 """Settings of training that the checkpoint repeats; the run's settings.json has them all."""
 _LOOK_STEPS = 50

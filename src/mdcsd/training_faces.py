@@ -135,14 +135,20 @@ class EpochDraw:
     def __init__(self, data: TrainingFaces, config: TrainConfig, blend: BlendConfig) -> None:
         """Look through the data set for what is drawn by.
 
-        Raises: DataError if blends are asked for and no real face has landmarks, or couples
-            and no face is manipulated; SettingError if the loss would weigh classes by records
-            where many are blends.
+        Raises: DataError if blends are asked for and no real face has landmarks, couples and no
+            face is manipulated, or unpaired real faces and there are none; SettingError if the
+            loss would weigh classes by records where many are blends, or shares are more than 1
+            together.
         """
         self.n_drawn = config.epoch_samples or len(data)
         self._config = config
         self._blend = blend
         share = blend.share
+        if share + config.unpaired_real > 1:
+            raise SettingError(
+                f"blend.share {share:g} and train.unpaired_real {config.unpaired_real:g} are more "
+                "than 1 together. Lower one of them."
+            )
         self._labels = data.labels()
         if share and config.balance == "loss":
             raise SettingError(
@@ -166,6 +172,12 @@ class EpochDraw:
                 f"{config.train_dataset}: blend.share = {share:g} needs real crops with landmarks, "
                 "and there are none. Prepare the data set with --landmarks."
             )
+        if config.unpaired_real and not len(find_unpaired(self._labels, self._identities)):
+            raise DataError(
+                f"{config.train_dataset}: train.unpaired_real = {config.unpaired_real:g} needs "
+                "real faces of people of whom none is manipulated, and there are none. Add a set "
+                "of real faces with --set 'train.also=[\"REAL_tf\"]'."
+            )
 
     def __call__(self, epoch: int) -> IntArray:
         """Draw an epoch, counted from 0."""
@@ -173,6 +185,7 @@ class EpochDraw:
         drawn = draw_epoch(
             self._labels, self._identities, self._blendable, blend.share, config.balance,
             self.n_drawn, config.seed, epoch, blend.even_people, config.even_people,
+            config.unpaired_real,
         )  # fmt: skip
         return _KINDS * len(self._labels) * count_repeats(drawn) + drawn
 
@@ -188,6 +201,7 @@ def draw_epoch(
     epoch: int,
     even_people: bool = True,
     even_couples: float = 0.0,
+    unpaired: float = 0.0,
 ) -> IntArray:
     """Draw the samples of an epoch, in couples that stay side by side.
 
@@ -204,12 +218,15 @@ def draw_epoch(
             network that learns real fakes of blurred video too takes sharp for real.
         even_couples: 0 draws couples by the manipulated faces there are, 1 of all people equally
             often as far as their faces go, .5 by the square root of each one's number.
+        unpaired: share of the samples that are real faces, with or without landmarks, of people
+            without a manipulated one, of all such people equally often.
 
     Returns: indices of `TrainingFaces`, int64 (n_drawn,), or one more where all are blends and
         the number is odd; none yet a repeat.
     """
     n, n_pairs = len(labels), round(share * n_drawn / 2)
-    n_plain = max(n_drawn - 2 * n_pairs, 0)  # blends alone, of an odd number, are one more
+    n_unpaired = min(round(unpaired * n_drawn / 2), (n_drawn + 1) // 2 - n_pairs)  # in twos
+    n_plain = max(n_drawn - 2 * (n_pairs + n_unpaired), 0)  # blends alone may be one more
     rng = np.random.default_rng([seed, epoch, n])
     if balance == "couples":
         plain = _couples(labels, identities, n_plain, even_couples, rng)
@@ -224,9 +241,20 @@ def draw_epoch(
     else:
         blended = np.resize(rng.permutation(blendable), n_pairs)
     pairs = np.stack([_BLENDED_REAL * n + blended, _BLENDED_FAKE * n + blended], axis=1)
+    if n_unpaired:
+        real = find_unpaired(labels, identities)
+        alone = _one_of_each_person(real, identities, 2 * n_unpaired, rng).reshape(-1, 2)
+        pairs = np.concatenate([pairs, alone])
     loose = plain[2 * (len(plain) // 2) :]
     couples = np.concatenate([plain[: len(plain) - len(loose)].reshape(-1, 2), pairs])
     return np.concatenate([rng.permutation(couples).ravel(), loose])
+
+
+def find_unpaired(labels: IntArray, identities: list[str]) -> IntArray:
+    """Find the real faces of people of whom no face is manipulated: numbers, int64 (k,)."""
+    manipulated = {identities[number] for number in np.flatnonzero(labels > 0)}
+    real = np.flatnonzero(labels == 0).tolist()
+    return np.array([n for n in real if identities[n] not in manipulated], np.int64)
 
 
 def count_repeats(indices: IntArray) -> IntArray:
