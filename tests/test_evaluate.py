@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from conftest import MEDIA, save_noise
+from mdcsd import video_scores
 from mdcsd.calibration import calibrate
 from mdcsd.checkpoint import load_checkpoint, save_checkpoint
 from mdcsd.cli import main
@@ -27,6 +28,7 @@ from mdcsd.metrics import AT_THRESHOLD
 from mdcsd.nouns import VideoEntry, VideoKey
 from mdcsd.perturb import SUITE, Perturbation
 from mdcsd.prepare_dataset import prepare_dataset
+from mdcsd.score_journal import JOURNAL, ScoredVideo, score_journal
 from mdcsd.shard_set import open_shards
 from mdcsd.split_writer import dataset_folder
 from mdcsd.video_scores import score_videos
@@ -111,6 +113,72 @@ def test_every_perturbation_has_every_row(demo, celebdf):
     again = score_videos(detector, [entry], 3, versions)
     for version, table in scores.perturbed.items():
         np.testing.assert_array_equal(again.perturbed[version].score, table.score)
+
+
+def test_an_interrupted_evaluation_goes_on(demo, celebdf, tmp_path, monkeypatch, capsys):
+    """With the scores of a run that nothing interrupted, and without judging a video twice."""
+
+    def words(output, frames=2):
+        return ("evaluate", "--weights", demo[0].checkpoint, "--data", f"celebdf2={celebdf}",
+                "--frames", frames, "--draws", 5, "--recode", "jpeg=40",
+                "--output", output)  # fmt: skip
+
+    run(*words(tmp_path / "whole"))
+    judged = []
+    judge = video_scores._score_entry
+
+    def interrupted(detector, entry, *rest):
+        if len(judged) == 2:
+            raise KeyboardInterrupt
+        judged.append(entry.key)
+        return judge(detector, entry, *rest)
+
+    monkeypatch.setattr(video_scores, "_score_entry", interrupted)
+    run(*words(tmp_path / "cut"), code=130)
+    assert [path.name for path in (tmp_path / "cut").iterdir()] == [JOURNAL]
+    journal = tmp_path / "cut" / JOURNAL
+    journal.write_bytes(journal.read_bytes()[:-20])  # as a crash leaves the last line
+
+    def counted(detector, entry, *rest):
+        judged.append(entry.key)
+        return judge(detector, entry, *rest)
+
+    monkeypatch.setattr(video_scores, "_score_entry", counted)
+    shutil.copytree(tmp_path / "cut", tmp_path / "other")
+    run(*words(tmp_path / "cut"))
+    assert "1 video(s) were judged before the interruption" in capsys.readouterr().err
+    assert not journal.exists() and len(judged) == 2 + 3 and judged[1] == judged[2]
+    whole, cut = (
+        json.loads((tmp_path / name / "report.json").read_text()) for name in ("whole", "cut")
+    )
+    assert whole.pop("made") != cut.pop("made") and whole == cut
+    assert (tmp_path / "whole" / "predictions.csv").read_bytes() == (
+        tmp_path / "cut" / "predictions.csv"
+    ).read_bytes()
+
+    judged.clear()
+    run(*words(tmp_path / "other", frames=3))  # other frames: nothing of it counts
+    assert len(judged) == 4
+
+
+def test_a_journal_knows_a_file_by_more_than_its_name(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"one")
+    entry = VideoEntry(path, VideoKey("c", "original", "a"), 0)
+    scored = ScoredVideo(((0, 4, 0),), ((0.25,), (0.5,)), 3, np.arange(3, dtype=np.float32))
+    with score_journal(tmp_path / JOURNAL, {"frames": 3}) as journal:
+        journal.add(entry, scored)
+        journal.add(replace(entry, compression="c40"), ScoredVideo(error="unreadable"))
+    with score_journal(tmp_path / JOURNAL, {"frames": 3}) as journal:
+        found = journal.find(entry)
+        assert found.features.tolist() == [0.0, 1.0, 2.0]
+        assert replace(found, features=None) == replace(scored, features=None)
+        assert journal.find(replace(entry, compression="c40")) is None
+        assert journal.find(replace(entry, crop_scale=1.3)) is None
+        path.write_bytes(b"another")
+        assert journal.find(entry) is None
+        path.unlink()
+        assert journal.find(entry) is None
 
 
 def test_robustness_holds_one_frame_of_each_version_at_a_time(demo, celebdf, monkeypatch):

@@ -18,9 +18,10 @@ from mdcsd.inference import measure_shards
 from mdcsd.judging_config import EvaluateConfig
 from mdcsd.judging_nouns import Predictions
 from mdcsd.nouns import FloatArray, Progress, VideoEntry
-from mdcsd.perturb import SUITE, Perturbation
+from mdcsd.perturb import SUITE, Perturbation, parse_recode
 from mdcsd.predictions import choose_compression, join_predictions
 from mdcsd.records import FLOAT_LIST
+from mdcsd.score_journal import ScoreJournal
 from mdcsd.shard_set import INDEX_NAME, ShardSet, drop_manipulations, open_shards
 from mdcsd.sources import parse_data_argument
 from mdcsd.splits import DRAWN_OF_CROPS
@@ -102,8 +103,8 @@ def score_data(
     detector: Detector,
     data: OpenData,
     config: EvaluateConfig,
-    recode: Perturbation | None,
     progress: Progress,
+    journal: ScoreJournal | None = None,
 ) -> DataScores:
     """Judge one data set, as it is and under the perturbations asked for."""
     if isinstance(data.found, ShardSet):
@@ -113,8 +114,9 @@ def score_data(
     entries = select(scanned.entries, config.split, config.manipulations, config.compression)
     chosen = _limit(entries, config.limit, config.seed)
     learned = str(detector.checkpoint.provenance.get("split_by") or "")
-    versions = (*([recode] if recode else []), *(SUITE if config.robustness else ()))
-    scores = score_videos(detector, chosen, config.frames, versions, config.seed, progress)
+    scores = score_videos(
+        detector, chosen, config.frames, versions_of(config), config.seed, progress, journal
+    )
     return DataScores(
         predictions=scores.predictions,
         perturbed=scores.perturbed,
@@ -129,6 +131,12 @@ def score_data(
         n_unread=len(scores.unread),
         compressions=frozenset(entry.compression for entry in scanned.entries),
     )
+
+
+def versions_of(config: EvaluateConfig) -> tuple[Perturbation, ...]:
+    """Which perturbations are asked for."""
+    recode = [parse_recode(config.recode)] if config.recode else []
+    return (*recode, *(SUITE if config.robustness else ()))
 
 
 def _narrow_warning(detector: Detector, entries: list[VideoEntry], root: Path) -> list[str]:

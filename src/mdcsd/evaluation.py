@@ -8,7 +8,9 @@ classes told apart. Frame level: every face by itself. Video level: faces pooled
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,12 @@ from mdcsd import storage
 from mdcsd.checkpoint import Checkpoint, load_checkpoint
 from mdcsd.class_figures import class_figures
 from mdcsd.comparison import compare
-from mdcsd.data_scores import DataScores, join_scores, open_data, score_data
+from mdcsd.data_scores import DataScores, join_scores, open_data, score_data, versions_of
 from mdcsd.default_weights import weights_path
 from mdcsd.detector import Detector
 from mdcsd.errors import DataError, InputError
 from mdcsd.evaluation_report import Report, Rules, build_report, overall_figures, uncalibrated
-from mdcsd.inference import measure_shards
+from mdcsd.inference import choose_device, measure_shards
 from mdcsd.judging_config import EvaluateConfig, TestConfig
 from mdcsd.judging_nouns import Predictions
 from mdcsd.metrics import map_features
@@ -37,6 +39,7 @@ from mdcsd.predictions import (
     to_csv,
 )
 from mdcsd.runs import environment
+from mdcsd.score_journal import score_journal
 from mdcsd.shard_set import keep_manipulations, open_shards
 from mdcsd.sources import parse_data_argument
 from mdcsd.verdict_counts import count_verdicts
@@ -47,13 +50,14 @@ _MIN_TSNE_FACES = 10
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A report (plain data, as report.json has it), the rows it was made of, and how many
-    videos could not be read.
+    """A report (plain data, as report.json has it), the rows it was made of, how many videos
+    could not be read, and how many an interrupted run had judged before.
     """
 
     report: Report
     predictions: Predictions
     n_unread: int = 0
+    n_resumed: int = 0
 
     def write(self, folder: Path) -> tuple[Path, Path]:
         """Write predictions.csv and report.json; return their paths in this order."""
@@ -104,14 +108,20 @@ def name_folder(config: EvaluateConfig) -> Path:
     return output_folder(config.weights, config.output, name)
 
 
-def evaluate(config: EvaluateConfig, progress: Progress = lambda *_: None) -> Evaluation:
+def evaluate(
+    config: EvaluateConfig,
+    progress: Progress = lambda *_: None,
+    journal_path: Path | None = None,
+) -> Evaluation:
     """Judge a checkpoint on data sets, or a table of any detector's scores.
 
     Args:
         config: `data`, and `weights` unless the embedded ones, or `predictions`.
         progress: called with (videos done, videos in all) of each data set.
+        journal_path: file to note each judged video in, of which an interrupted run goes on:
+            delete it when the report is written. None notes nothing.
 
-    Returns: report and rows; nothing is written.
+    Returns: report and rows; nothing else is written.
 
     Raises: InputError, DataError if files, names and settings do not fit together.
     """
@@ -131,12 +141,30 @@ def evaluate(config: EvaluateConfig, progress: Progress = lambda *_: None) -> Ev
     weights = weights_path(config.weights)
     opened = open_data(config)
     detector = Detector(weights, config.device)
-    recode = parse_recode(config.recode) if config.recode else None
-    scores = join_scores([score_data(detector, each, config, recode, progress) for each in opened])
+    with ExitStack() as stack:
+        journal = None
+        if journal_path:
+            judged_with = _judged_with(config, weights)
+            journal = stack.enter_context(score_journal(journal_path, judged_with))
+        parts = [score_data(detector, each, config, progress, journal) for each in opened]
+    scores = join_scores(parts)
     check_compression(scores.compressions, config.compression)
     rules = _rules(detector.checkpoint, config.threshold, config.pool, config.draws, config.seed)
     source = f"{weights.name} on {', '.join(config.data)}"
-    return _finish(config, scores, against, rules, detector.checkpoint, source)
+    found = _finish(config, scores, against, rules, detector.checkpoint, source)
+    return replace(found, n_resumed=journal.n_found if journal else 0)
+
+
+def _judged_with(config: EvaluateConfig, weights: Path) -> dict[str, Any]:
+    """Tell whatever the scores of a video hang on, but for the video."""
+    return {
+        "mdcsd": version("mdcsd"),
+        "weights": storage.sha256_of(weights),
+        "device": choose_device(config.device),
+        "frames": config.frames,
+        "seed": config.seed,
+        "versions": [each.name for each in versions_of(config)],
+    }
 
 
 def _finish(
@@ -202,13 +230,13 @@ def _rules(
 
 def _robustness(judged: DataScores, rules: Rules) -> list[dict[str, Any]]:
     rows = []
-    for version in SUITE:
-        overall = overall_figures(judged.perturbed[version], rules)
+    for distorted in SUITE:
+        overall = overall_figures(judged.perturbed[distorted], rules)
         rows.append(
             {
-                "distortion": version.distortion,
-                "level": version.level,
-                "parameter": version.parameter,
+                "distortion": distorted.distortion,
+                "level": distorted.level,
+                "parameter": distorted.parameter,
                 "metrics": {name: overall[name] for name in ("frame_auc", "video_auc")},
             }
         )

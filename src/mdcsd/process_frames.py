@@ -79,14 +79,7 @@ class _Job:
 
     def fingerprint(self) -> dict[str, Any]:
         """What tells this video, and its mask, from others of the same name."""
-        stat = self.path.stat()
-        mask = self.mask_path.stat() if self.mask_path else None
-        return {
-            "source": str(self.path.resolve()),
-            "bytes": stat.st_size,
-            "mtime_ns": stat.st_mtime_ns,
-            "mask": [mask.st_size, mask.st_mtime_ns] if mask else None,
-        }
+        return storage.fingerprint_of(self.path, self.mask_path)
 
     def old_crops(self) -> list[Path]:
         """Crops of this video on disk, whoever left them."""

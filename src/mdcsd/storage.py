@@ -128,6 +128,20 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def fingerprint_of(path: Path, mask_path: Path | None = None) -> dict[str, Any]:
+    """Tell a video, and its mask, from others of the same name, without reading them.
+
+    Raises: OSError if one of them is gone.
+    """
+    stat, mask = path.stat(), mask_path.stat() if mask_path else None
+    return {
+        "source": str(path.resolve()),
+        "bytes": stat.st_size,
+        "mtime_ns": stat.st_mtime_ns,
+        "mask": [mask.st_size, mask.st_mtime_ns] if mask else None,
+    }
+
+
 def _cannot_write(path: Path, error: OSError) -> InputError:
     return InputError(
         f"{path}: cannot be written ({error.strerror or error}). Free space, or choose an output "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ from mdcsd.nouns import (
 from mdcsd.perturb import Perturbation, distort, recode_video
 from mdcsd.pictures import read_image
 from mdcsd.quality import leave_out
+from mdcsd.score_journal import ScoredVideo, ScoreJournal
 from mdcsd.tracks import Tracker
 from mdcsd.video import iter_frames, spread_indices
 
@@ -55,25 +56,6 @@ class VideoScores:
     unread: tuple[str, ...]
 
 
-@dataclass
-class _Rows:
-    """Rows as they come; `scores[None]` are those of the untouched frames."""
-
-    origins: list[Origin] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    scores: dict[Perturbation | None, list[float]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-
-
-@dataclass(frozen=True)
-class _Located:
-    """Crops of a video without their pixels, and how many frames were searched for them."""
-
-    crops: list[FaceCrop]
-    n_sampled: int
-
-
 def score_videos(
     detector: Detector,
     entries: Sequence[VideoEntry],
@@ -81,6 +63,7 @@ def score_videos(
     perturbations: Sequence[Perturbation] = (),
     seed: int = 0,
     progress: Progress = lambda *_: None,
+    journal: ScoreJournal | None = None,
 ) -> VideoScores:
     """Judge the faces of videos.
 
@@ -91,37 +74,47 @@ def score_videos(
         n_frames: frames to sample evenly over each.
         perturbations: versions to judge besides the untouched one.
         seed: of noise; the same for every video, real or manipulated.
+        progress: called with (videos done, videos in all).
+        journal: where each video is noted once it is judged, and looked up before.
     """
-    rows = _Rows()
-    features: list[FloatArray] = []
-    names: list[str] = []
-    unjudged: list[UnjudgedVideo] = []
-    unread: list[str] = []
+    judged: list[tuple[VideoEntry, ScoredVideo]] = []
     for number, entry in enumerate(entries, start=1):
-        try:
-            located, of_first = _score_entry(detector, entry, n_frames, perturbations, seed, rows)
-        except (InputError, OSError) as error:  # damaged, or gone since the scan
-            located, of_first = _Located([], 0), None
-            unread.append(str(error))
-        if of_first is None:
-            unjudged.append(_unjudged(entry))
-        else:
-            features.append(of_first)
-            names.append(f"{entry.key.dataset} {entry.key.manipulation}")
-        _label(rows, entry, located)
+        scored = journal.find(entry) if journal else None
+        if scored is None:
+            scored = _try_entry(detector, entry, n_frames, perturbations, seed)
+            if journal:
+                journal.add(entry, scored)
+        judged.append((entry, scored))
         progress(number, len(entries))
-    origins, label = tuple(rows.origins), np.array(rows.labels, np.int64)
+    origins = tuple(origin for entry, scored in judged for origin in _origins(entry, scored))
+    label = np.array([label for _, scored in judged for *_, label in scored.faces], np.int64)
+    unjudged = tuple(_unjudged(entry) for entry, scored in judged if not scored.faces)
 
-    def table(version: Perturbation | None) -> Predictions:
-        return Predictions(origins, label, np.array(rows.scores[version]), tuple(unjudged))
+    def table(which: int) -> Predictions:
+        scores = [score for _, scored in judged if scored.faces for score in scored.scores[which]]
+        return Predictions(origins, label, np.array(scores, np.float64), unjudged)
 
+    features = [(entry, scored.features) for entry, scored in judged if scored.faces]
     return VideoScores(
-        predictions=table(None),
-        perturbed={version: table(version) for version in perturbations},
-        features=np.array(features, np.float32),
-        feature_names=tuple(names),
-        unread=tuple(unread),
+        predictions=table(0),
+        perturbed={version: table(which) for which, version in enumerate(perturbations, start=1)},
+        features=np.array([values for _, values in features], np.float32),
+        feature_names=tuple(f"{e.key.dataset} {e.key.manipulation}" for e, _ in features),
+        unread=tuple(scored.error for _, scored in judged if scored.error is not None),
     )
+
+
+def _try_entry(
+    detector: Detector,
+    entry: VideoEntry,
+    n_frames: int,
+    perturbations: Sequence[Perturbation],
+    seed: int,
+) -> ScoredVideo:
+    try:
+        return _score_entry(detector, entry, n_frames, perturbations, seed)
+    except (InputError, OSError) as error:  # damaged, or gone since the scan
+        return ScoredVideo(error=str(error))
 
 
 def _score_entry(
@@ -130,12 +123,8 @@ def _score_entry(
     n_frames: int,
     perturbations: Sequence[Perturbation],
     seed: int,
-    rows: _Rows,
-) -> tuple[_Located, FloatArray | None]:
-    """Score one video; on failure leave nothing of it in `rows`.
-
-    Returns: where its faces are, and the features of the first one.
-    """
+) -> ScoredVideo:
+    """Score one video under every perturbation."""
     is_video = entry.crop_scale is None and entry.path.suffix.lower() not in IMAGE_SUFFIXES
     of_clip = [each for each in perturbations if is_video and each.distortion == "h264"]
     of_frame = [each for each in perturbations if each not in of_clip]
@@ -157,9 +146,12 @@ def _score_entry(
         located += [replace(crop, rgb=crop.rgb[:1, :1]) for crop in crops]
     for version in of_clip if located else []:
         scores[version] = _score_recoded(detector, entry.path, version, located)
-    for version, values in scores.items():
-        rows.scores[version] += values
-    return _Located(located, n_sampled), first
+    return ScoredVideo(
+        faces=_label(entry, located),
+        scores=tuple(tuple(scores[version]) for version in (None, *perturbations)),
+        n_sampled=n_sampled,
+        features=first,
+    )
 
 
 def _iter_crops(
@@ -216,23 +208,34 @@ def _blank(size_px: int) -> RgbArray:
     return np.zeros((size_px, size_px, 3), np.uint8)
 
 
-def _label(rows: _Rows, entry: VideoEntry, located: _Located) -> None:
-    """Add origins and labels; of a manipulated video only the people under its mask are fake."""
+def _label(entry: VideoEntry, located: list[FaceCrop]) -> tuple[tuple[int, int, int], ...]:
+    """Label faces; of a manipulated video only the people under its mask are fake."""
     shares: dict[int, list[float | None]] = defaultdict(list)
-    for crop in located.crops:
+    for crop in located:
         shares[crop.track_id].append(crop.mask_share)
     altered = tracks_under_mask(shares)
-    identity = entry.source_ids[0] if entry.source_ids else ""
-    for crop in located.crops:
-        key = FrameKey(*entry.key, crop.track_id, crop.frame_index)
-        is_fake = entry.label == 1 and (altered is None or crop.track_id in altered)
-        class_name = entry.key.manipulation if is_fake else ORIGINAL
-        rows.origins.append(Origin(key, class_name, entry.compression, identity, located.n_sampled))
-        rows.labels.append(int(is_fake))
+    return tuple(
+        (
+            crop.track_id,
+            crop.frame_index,
+            int(entry.label == 1 and (altered is None or crop.track_id in altered)),
+        )
+        for crop in located
+    )
+
+
+def _origins(entry: VideoEntry, scored: ScoredVideo) -> Iterator[Origin]:
+    for track_id, frame_index, label in scored.faces:
+        key = FrameKey(*entry.key, track_id, frame_index)
+        class_name = entry.key.manipulation if label else ORIGINAL
+        yield Origin(key, class_name, entry.compression, _identity(entry), scored.n_sampled)
 
 
 def _unjudged(entry: VideoEntry) -> UnjudgedVideo:
-    identity = entry.source_ids[0] if entry.source_ids else ""
     return UnjudgedVideo(
-        entry.key, entry.label, entry.key.manipulation, entry.compression, identity
+        entry.key, entry.label, entry.key.manipulation, entry.compression, _identity(entry)
     )
+
+
+def _identity(entry: VideoEntry) -> str:
+    return entry.source_ids[0] if entry.source_ids else ""

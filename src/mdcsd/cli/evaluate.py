@@ -139,16 +139,26 @@ def evaluate(
     recipe: Recipe = None,
     assignments: Assignments = None,
 ) -> None:
-    """Judge a detector by frame and by video, with 95 % intervals, by data set and manipulation."""
+    """Judge a detector by frame and by video, with 95 % intervals, by data set and manipulation.
+
+    Interrupted, the same command goes on after the videos that it has judged.
+    """
     from mdcsd.evaluation import evaluate as run
+    from mdcsd.score_journal import JOURNAL
 
     config = settings_of(ctx, recipe, assignments, _NAMES).evaluate
-    outputs = _open_outputs(config, json_path, html_path)
+    folder, *pages = _open_outputs(config, json_path, html_path)
+    journal = folder / JOURNAL if folder and config.data else None
     with progress_bar("videos") as progress:
-        evaluation = run(config, progress)
+        evaluation = run(config, progress, journal)
+    if evaluation.n_resumed:
+        told = f"{evaluation.n_resumed} video(s) were judged before the interruption"
+        print(told, file=sys.stderr)
     _print(evaluation.report)
-    for path in _write(evaluation, *outputs):
+    for path in _write(evaluation, folder, *pages):
         print(path)
+    if journal:
+        journal.unlink(missing_ok=True)
     if evaluation.n_unread:
         print(f"{evaluation.n_unread} video(s) could not be read", file=sys.stderr)
         raise typer.Exit(2)
