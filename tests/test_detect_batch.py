@@ -315,7 +315,7 @@ def test_results_of_other_inputs_stay(folder, detector, tmp_path):
     assert [Path(line["path"]).name for line in lines_of(outputs.json)] == ["b.png", "c.mp4"]
 
 
-def test_a_page_of_another_file_of_that_name_is_made_anew(folder, detector, tmp_path, counted):
+def test_a_page_of_another_file_of_that_name_stays(folder, detector, tmp_path, counted):
     twin = tmp_path / "other" / "b.png"
     twin.parent.mkdir()
     with Image.open(folder / "b.png") as picture:
@@ -323,9 +323,11 @@ def test_a_page_of_another_file_of_that_name_is_made_anew(folder, detector, tmp_
     outputs = Outputs(json=tmp_path / "r.jsonl", report=tmp_path / "pages")
     for path in (folder / "b.png", twin, folder / "b.png", folder / "b.png"):
         run(detector, outputs, path)
-    assert counted == ["b.png"] * 3
+    assert counted == ["b.png"] * 2
     page = (tmp_path / "pages" / "b.png.html").read_text(encoding="utf-8")
     assert sha256_of(folder / "b.png") in page and sha256_of(twin) not in page
+    (other,) = (tmp_path / "pages").glob("b.png.????????.html")
+    assert sha256_of(twin) in other.read_text(encoding="utf-8")
 
 
 def test_a_table_is_not_written_over_what_is_none(folder, detector, tmp_path):
@@ -334,7 +336,7 @@ def test_a_table_is_not_written_over_what_is_none(folder, detector, tmp_path):
     with pytest.raises(InputError, match="holds no verdicts"):
         run(detector, Outputs(csv=notes), folder / "b.png")
     assert notes.read_text() == "my own,notes\n"
-    for name in ("b.png", "c.mp4"):  # a table of an earlier run is replaced
+    for name in ("b.png", "c.mp4", "b.png"):  # rows on other files stay
         run(detector, Outputs(csv=tmp_path / "v.csv"), folder / name)
     with open(tmp_path / "v.csv", encoding="utf-8", newline="") as file:
-        assert [Path(row["path"]).name for row in csv.DictReader(file)] == ["c.mp4"]
+        assert [Path(row["path"]).name for row in csv.DictReader(file)] == ["c.mp4", "b.png"]

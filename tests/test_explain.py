@@ -299,6 +299,9 @@ def test_the_command_writes_a_strip_a_face_and_passes_over_what_it_cannot_read(
     assert [path.parent.name[:9] for path in strips] == ["face.png-", "face.png-", "xxxxxxxxx"]
     strip = read_image(strips[0])
     assert strip.shape == (308, 4 * 256 + 5 * 8, 3)
+    (strips[0].parent / "frame_000007_person_1.png").write_bytes(b"of an earlier run")
+    run("explain", inputs / "a", "--weights", weights, "--output", output)
+    assert [path.name for path in strips[0].parent.iterdir()] == ["frame_000000_person_0.png"]
 
 
 def test_the_command_takes_crops_as_they_are(weights, tmp_path, capsys):

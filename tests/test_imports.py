@@ -19,7 +19,7 @@ ROOMS = (
     "errors", "nouns", "judging_nouns", "config", "augment_config",
     "judging_config", "settings", "recipe", "settings_text",
     "inputs", "storage", "default_weights", "catalogue",
-    "pictures", "video", "encoding", "media_facts", "faces", "tracks", "masks",
+    "pictures", "frame_choice", "video", "encoding", "media_facts", "faces", "tracks", "masks",
     "face_crops", "cut_journal", "process_frames",
     "representation", "crops", "source_scan", "source_lists", "source_layouts",
     "sources", "splits", "datasets", "tfrecord", "records",

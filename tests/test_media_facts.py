@@ -64,6 +64,38 @@ def test_a_video(clip):
     assert any("Lavf" in hint and "packed anew" in hint for hint in facts.hints)
 
 
+def test_what_packed_a_file_and_what_encoded_its_picture_are_both_told(tmp_path):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.metadata["ENCODER"] = "Lavc61.3.100 libx264"
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+        container.mux([*stream.encode(frame), *stream.encode()])
+    facts = read_media_facts(path)
+    told = {name: text[:4] for name, text in facts.tags.items() if "ENCODER" in name}
+    assert told == {"ENCODER": "Lavf", "ENCODER of the picture": "Lavc"}
+    (hint,) = facts.hints
+    assert "ENCODER: Lavf" in hint and "ENCODER of the picture: Lavc61.3.100 libx264" in hint
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"x264-params": "interlaced=1"}, "interlaced"),
+        ({"color_trc": "arib-std-b67"}, "HDR (HLG)"),
+    ],
+)
+def test_pictures_that_no_network_learned_from_are_told(tmp_path, options, told):
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        container.mux([*stream.encode(frame), *stream.encode()])
+    assert sum(hint.startswith(told) for hint in read_media_facts(path).hints) == 1
+
+
 def test_a_photo_and_its_place_only_as_present_or_not(photo):
     facts = read_media_facts(photo)
     assert (facts.kind, facts.container, facts.rotation_deg) == ("picture", "jpeg", 90)

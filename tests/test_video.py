@@ -12,14 +12,16 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from conftest import save_sound
 from mdcsd.config import FrameSelection
-from mdcsd.encoding import write_video
+from mdcsd.encoding import loop_video, write_video
 from mdcsd.errors import InputError, MediaError, SettingError
+from mdcsd.frame_choice import spread_indices
 from mdcsd.inputs import check_file, find_inputs, find_media
 from mdcsd.nouns import Frame
 from mdcsd.pictures import decode_png, encode_png, read_image
@@ -27,10 +29,8 @@ from mdcsd.video import (
     count_frames,
     decoded_ahead,
     iter_frames,
-    loop_video,
     probe,
     read_container_facts,
-    spread_indices,
 )
 
 
@@ -144,6 +144,45 @@ def test_sound_without_picture_is_refused(tmp_path):
         list(iter_frames(path, FrameSelection()))
 
 
+def test_the_cover_of_a_sound_file_is_no_video(tmp_path):
+    path = tmp_path / "sound.mp4"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=44100, layout="mono")
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
+        silence.sample_rate = 44100
+        picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        container.mux([*sound.encode(silence), *sound.encode()])
+        container.mux([*cover.encode(picture), *cover.encode()])
+    with pytest.raises(MediaError, match="only sound"):
+        list(iter_frames(path, FrameSelection()))
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv", ".mp4", ".mpg"])
+def test_time_counts_from_the_start_of_the_file(tmp_path, suffix):
+    """A broadcast's stamps begin hours in: times, length and the check for damage do not."""
+    path = tmp_path / f"late{suffix}"
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as container:
+        stream = container.add_stream("mpeg1video" if suffix == ".mpg" else "libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for index in range(50):
+            noise = rng.integers(0, 255, (64, 96, 3), dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(noise, format="rgb24")
+            frame.pts, frame.time_base = 36000 * 25 + index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    times = [frame.time_s for frame in iter_frames(path, FrameSelection())]
+    assert times == pytest.approx(np.arange(50) / 25, abs=1e-3)
+    assert read_container_facts(path).duration_s == pytest.approx(2.0, abs=0.2)
+    if suffix == ".mkv":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.raises(MediaError, match=r"ends at [01]\.\d of 2\.0 s"):
+            list(iter_frames(path, FrameSelection()))
+
+
 @pytest.fixture(scope="module")
 def faststart(tmp_path_factory) -> bytes:
     """An mp4 whose index comes first, as web videos have it: cut off, it still opens."""
@@ -204,7 +243,7 @@ def test_a_video_of_variable_rate_is_whole(tmp_path, suffix):
 
 
 def test_a_gap_in_time_takes_one_frame_not_all_after_it():
-    from mdcsd.video import _Ticks
+    from mdcsd.frame_choice import _Ticks
 
     ticks = _Ticks(0, 1.0)
     times = [0.0, 0.5, 1.0, 10.0, 10.04, 10.5, 11.0]

@@ -195,6 +195,8 @@ def test_kinds_are_read_from_the_content():
     assert sniff(b"RIFF\x00\x00\x00\x00WEBPVP8 ") == ".webp"
     assert sniff(b"RIFF\x00\x00\x00\x00WAVEfmt ") is None
     assert sniff(b"\x00\x00\x01\xba") == ".mpg" == sniff((b"G" + bytes(187)) * 3)
+    assert sniff((bytes(4) + b"G" + bytes(187)) * 3) == ".mpg"  # AVCHD: a stamp before each packet
+    assert sniff(b"\x00\x00\x00\x08free\x00\x00") == ".mp4"
     assert sniff(b"\xff\xd8\xff\xe0") == ".jpg"
     assert sniff(b"\x89PNG\r\n\x1a\n") == ".png"
     assert sniff(b"II*\x00") == ".tif" == sniff(b"MM\x00*")

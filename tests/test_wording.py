@@ -33,6 +33,7 @@ def test_a_score_is_not_told_as_the_limit_that_it_missed(score, reason):
 def test_a_short_manipulation_is_told_although_the_whole_is_likely_real():
     (warning,) = stretch_warnings(0.4, person(*[0.3] * 20, *[0.95] * 5, *[0.3] * 7), 0.8759952)
     assert "higher than the whole: 0.95 from 10.0 to 12.0 s" in warning and "0.876" in warning
+    assert list(stretch_warnings(0.4, person(*[0.3] * 20, *[0.95] * 5), 0.876))  # the last five
     assert not list(stretch_warnings(0.4, person(*[0.3] * 20, *[0.95] * 3, *[0.3] * 9), 0.876))
     assert not list(stretch_warnings(0.95, person(*[0.95] * 32), 0.876))  # the verdict says it
     assert not list(stretch_warnings(None, person(*[0.95] * 3), 0.876))

@@ -34,11 +34,11 @@ from mdcsd.blend import blend_face
 from mdcsd.blend_preview import find_faces
 from mdcsd.config import FrameSelection, ProcessFramesConfig
 from mdcsd.donors import Donor
-from mdcsd.encoding import write_video
+from mdcsd.encoding import loop_video, write_video
 from mdcsd.errors import InputError
 from mdcsd.nouns import RgbArray
 from mdcsd.process_frames import process_frames
-from mdcsd.video import iter_frames, loop_video, probe
+from mdcsd.video import iter_frames, probe
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

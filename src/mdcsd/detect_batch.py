@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import os
 from collections import Counter
@@ -108,8 +109,9 @@ class Batch:
         with ExitStack() as stack:
             stack.callback(self._write_index, rows)
             lines = _enter(stack, self._outputs.json, [*self._others, *self._done.values()])
-            table = _enter(stack, self._outputs.csv)
-            _write_row(table, _COLUMNS)
+            table = _enter(stack, self._outputs.csv, self._other_rows())
+            if table and not table.tell():
+                _write_row(table, _COLUMNS)
             for path in self.inputs:
                 judged = self._judge(path, progress)
                 if lines and not judged.was_done:
@@ -164,6 +166,16 @@ class Batch:
             return False
         return not self.pages or _is_page_of(self.pages[path], line)
 
+    def _other_rows(self) -> list[str]:
+        """The table's head and its rows on files that are not judged now, as lines."""
+        path = self._outputs.csv
+        if path is None or not path.is_file():
+            return []
+        anew = {_cell(str(path)) for path in self.inputs}
+        with open(path, encoding="utf-8", errors="replace", newline="") as file:
+            rows = [row for row in csv.reader(file) if row and row[0] not in anew]
+        return [_csv_line(row) for row in rows] if rows[:1] == [list(_COLUMNS)] else []
+
     def _write_index(self, rows: list[IndexRow]) -> None:
         if self._outputs.report and not self._outputs.is_one_page:
             storage.write_text(self._outputs.report / "index.html", render_index(rows))
@@ -203,8 +215,17 @@ def _name_pages(inputs: Sequence[Path], outputs: Outputs) -> dict[Path, Path]:
     for path, name in names.items():
         is_unique = often[name.casefold()] == 1 and name == readable(path.name) and name != "index"
         digest = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:8]
-        pages[path] = outputs.report / (f"{name}.html" if is_unique else f"{name}.{digest}.html")
+        plain = outputs.report / f"{name}.html"
+        is_free = is_unique and not _is_page_of_another(plain, path)
+        pages[path] = plain if is_free else outputs.report / f"{name}.{digest}.html"
     return pages
+
+
+def _is_page_of_another(page: Path, path: Path) -> bool:
+    """Whether an earlier run left a page of this name of a file of other content."""
+    if not page.is_file() or not path.is_file():
+        return False
+    return storage.sha256_of(path) not in page.read_text(encoding="utf-8", errors="replace")
 
 
 def _check_outputs(inputs: Sequence[Path], outputs: Outputs, pages: dict[Path, Path]) -> None:
@@ -287,5 +308,11 @@ def _cell(value: Any) -> str:
 
 def _write_row(table: IO[str] | None, row: Sequence[str]) -> None:
     if table:
-        csv.writer(table, lineterminator="\n").writerow(row)
+        table.write(_csv_line(row) + "\n")
         table.flush()
+
+
+def _csv_line(row: Sequence[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(row)
+    return text.getvalue()

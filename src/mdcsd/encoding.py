@@ -1,4 +1,7 @@
-"""RGB frames -> H.264, by x264: whole files, and frames as they look behind the codec."""
+"""RGB frames -> H.264, by x264: whole files, and frames as they look behind the codec.
+
+And a file's packets -> a longer file, without encoding anew.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import cv2
 import numpy as np
 
 from mdcsd.nouns import RgbArray
+from mdcsd.video import opened, picture_stream
 
 # The same frames give the same bytes everywhere: x264's macroblock tree and adaptive quantisation
 # differ from run to run on some CPUs, and with two threads it decides otherwise than with one.
@@ -70,3 +74,29 @@ def pad_to_even(rgb: RgbArray) -> RgbArray:
     height, width, _ = rgb.shape
     padded = cv2.copyMakeBorder(rgb, 0, height % 2, 0, width % 2, cv2.BORDER_REFLECT)
     return np.asarray(padded, np.uint8)
+
+
+def loop_video(path: Path, output: Path, min_duration_s: float) -> None:
+    """Copy a video's packets end to end, without encoding anew, until it lasts long enough."""
+    with av.open(str(output), "w") as target:
+        out_stream: Any = None
+        offset = 0
+        while out_stream is None or offset * out_stream.time_base < min_duration_s:
+            with opened(path) as source:
+                stream = picture_stream(source)
+                if out_stream is None:
+                    out_stream = target.add_stream_from_template(stream)
+                offset = _append_packets(source, stream, target, out_stream, offset)
+
+
+def _append_packets(source: Any, stream: Any, target: Any, out_stream: Any, offset: int) -> int:
+    """Copy one run of a stream shifted by `offset` ticks; return where the next one starts."""
+    end = offset
+    for packet in source.demux(stream):
+        if packet.dts is None:
+            continue
+        packet.pts, packet.dts = packet.pts + offset, packet.dts + offset
+        end = max(end, packet.pts + packet.duration)
+        packet.stream = out_stream
+        target.mux(packet)
+    return end

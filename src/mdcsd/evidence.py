@@ -15,6 +15,7 @@ import numpy as np
 
 from mdcsd.explain import colour_difference, colour_heat
 from mdcsd.faces import resize
+from mdcsd.frame_choice import spread_indices
 from mdcsd.judging_nouns import (
     Evidence,
     EvidenceFace,
@@ -27,7 +28,6 @@ from mdcsd.judging_nouns import (
 from mdcsd.metrics import min_track_frames
 from mdcsd.nouns import FaceCrop, RgbArray
 from mdcsd.pictures import encode_jpeg, encode_png
-from mdcsd.video import spread_indices
 
 MAX_PERSONS = 6
 MAX_STRETCHES = 8

@@ -28,11 +28,18 @@ _OLDER = frozenset({"mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v3", "h263", "f
 # coefficients that a frequency branch looks at are then rounded to nothing.
 LOW_JPEG_QUALITY = 70
 
-_MUXERS = ("lavf", "handbrake", "gpac", "mkvtoolnix", "mkvmerge")
+_MUXERS = ("lavf", "lavc", "handbrake", "gpac", "mkvtoolnix", "mkvmerge")
 _EDITORS = (
     "photoshop", "lightroom", "gimp", "premiere", "after effects", "final cut", "davinci",
     "capcut", "imovie", "canva", "snapseed", "affinity", "imagemagick",
 )  # fmt: skip
+_TOOL_TAGS = (
+    "encoder",
+    "encoder of the picture",
+    "software",
+    "writing_application",
+    "creator_tool",
+)
 _PLACES = ("location", "gps", "xyz", "latitude", "longitude")
 _GENERATED = frozenset({"trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"})
 _MAX_TAGS = 40
@@ -114,15 +121,20 @@ def _hints(facts: MediaFacts, says_generated: bool) -> Iterator[str]:
     """Yield what the facts suggest, each no stronger than its fact."""
     if says_generated:
         yield "its Content Credentials say that the content, or a part, was made by generative AI"
-    for name, text in facts.tags.items():
-        lowered = text.lower()
-        if name.lower() in ("encoder", "software", "writing_application", "creator_tool"):
-            if any(word in lowered for word in _EDITORS):
-                yield f"saved by editing software ({name}: {text})"
-            elif any(word in lowered for word in _MUXERS):
-                yield (
-                    f"not as a camera writes it ({name}: {text}): cut, converted, encoded anew or "
-                    "only packed anew after it was recorded"
-                )
+    tools = {name: text for name, text in facts.tags.items() if name.lower() in _TOOL_TAGS}
+    edited = [f"{name}: {text}" for name, text in tools.items() if _has_any(text, _EDITORS)]
+    if edited:
+        yield f"saved by editing software ({'; '.join(edited)})"
+    packed = [f"{name}: {text}" for name, text in tools.items() if _has_any(text, _MUXERS)]
+    if packed:
+        yield (
+            f"not as a camera writes it ({'; '.join(packed)}): cut, converted, encoded anew or "
+            "only packed anew after it was recorded"
+        )
     if facts.codec == "gif":
         yield "a GIF holds at most 256 colours a frame: it was converted from something else"
+
+
+def _has_any(text: str, words: tuple[str, ...]) -> bool:
+    lowered = text.lower()
+    return any(word in lowered for word in words)

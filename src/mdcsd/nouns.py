@@ -49,11 +49,11 @@ def _check_rgb(rgb: RgbArray, owner: str) -> None:
 class VideoInfo:
     """What a video's container says of itself.
 
-    `duration_claimed_s` is when the container says the picture ends, None where it says
-    nothing; it is wrong in damaged files, so only the check for damage relies on it. (A count
-    of frames would be of less use: edit lists and variable rates make it wrong in sound
-    files.) Width and height are as stored: frames turned by a quarter come out upright with
-    the two exchanged.
+    `start_s` is the file's first time stamp, 0 for most; `duration_claimed_s` is how long after it
+    the container says the picture ends, None where it says nothing; it is wrong in damaged files,
+    so only the check for damage relies on it. (A count of frames would be of less use: edit lists
+    and variable rates make it wrong in sound files.) Width and height are as stored: frames turned
+    by a quarter come out upright with the two exchanged.
     """
 
     path: Path
@@ -61,6 +61,7 @@ class VideoInfo:
     height_px: int
     fps: float
     duration_claimed_s: float | None
+    start_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse sizes and rates that no video has."""

@@ -128,7 +128,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise MediaError(
             f"{path}: not a picture, whatever its name says. Expected JPEG, PNG or the like."
         ) from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError) as error:
         raise MediaError(
             f"{path}: the picture cannot be decoded ({error}). Save it again and retry."
         ) from None

@@ -278,7 +278,7 @@ def _file_facts(verdict: Verdict) -> list[tuple[str, str]]:
     if media.duration_s is not None:
         facts.append(("Duration", f"{media.duration_s:.2f} s"))
     if media.frame_rate is not None:
-        facts.append(("Frame rate", f"{media.frame_rate:.3g} a second"))
+        facts.append(("Frame rate", f"{media.frame_rate:.5g} a second"))
     if media.bit_rate_bps is not None and media.bits_per_pixel is not None:
         rate = f"{media.bit_rate_bps / 1000:,.0f} kbit/s, {media.bits_per_pixel:.3f} bits a pixel"
         facts.append(("Bit rate", rate))

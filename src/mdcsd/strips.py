@@ -44,7 +44,8 @@ def explain_file(
     """Write a strip for each face in frames spaced evenly over a video, or in a picture.
 
     They lie in OUTPUT/NAME-DIGEST/frame_000000_person_0.png, with the first digits of the
-    file's SHA-256, so that files of one name in two folders do not overwrite each other.
+    file's SHA-256, so that files of one name in two folders do not overwrite each other. Strips of
+    an earlier run on the same file go.
 
     Raises: MediaError if the file cannot be decoded, InputError if it is not there.
     """
@@ -61,6 +62,8 @@ def explain_file(
             name = f"frame_{crop.frame_index:06d}_person_{crop.track_id}.png"
             pictures[name] = encode_png(draw_strip(crop, score, maps))
     folder = output / f"{short_name(path)}-{storage.sha256_of(path)[:8]}"
+    for old in folder.glob("frame_*_person_*.png"):  # of other frames, or another network
+        old.unlink()
     for name, picture in pictures.items():
         storage.write_bytes(folder / name, picture)
     strips = tuple(folder / name for name in pictures)

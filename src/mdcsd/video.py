@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
 import av.error
 import numpy as np
+from av.stream import Disposition
 
 from mdcsd.config import FrameSelection
 from mdcsd.errors import MediaError
+from mdcsd.frame_choice import choose_frames
 from mdcsd.inputs import check_file
 from mdcsd.judging_nouns import MediaFacts
 from mdcsd.nouns import Frame, RgbArray, VideoInfo
@@ -38,6 +41,8 @@ _MAX_FRAME_PIXELS = 178_956_970  # Pillow's bound for pictures
 # ones (DV, DVD, HDV) are at most 2.2.
 _MOST_OBLONG = 3.0
 
+_HDR = {16: "HDR (PQ)", 18: "HDR (HLG)"}  # transfer characteristics of ITU-T H.273
+
 # A file may lose this share of its frames (edit lists, a bad packet) before it counts as damaged.
 _TOLERATED_LOSS = 0.1
 
@@ -45,20 +50,22 @@ _TOLERATED_LOSS = 0.1
 def iter_frames(path: Path, selection: FrameSelection) -> Iterator[Frame]:
     """Decode a video once, front to back, and yield the selected frames.
 
-    Time rises strictly; where the file gives none it is derived from the frame rate. The
-    file is closed when the iterator is exhausted or closed.
+    Time is counted from the file's start, whatever its first stamp (a broadcast's may be hours),
+    and rises strictly; where the file gives none it is derived from the frame rate. The file is
+    closed when the iterator is exhausted or closed.
 
     Raises: MediaError if the file is no video, or ends long before its own claim.
     """
-    is_wanted = _choose(path, selection)
-    with _opened(path) as container:
+    is_wanted = choose_frames(selection, partial(count_frames, path))
+    with opened(path) as container:
         info = _describe(path, container)
         damage, aspect = _Damage(info), _pixel_aspect(container)
         time_s = -1.0 / info.fps
         for index, decoded in enumerate(_decode(container, damage)):
             if selection.end is not None and index >= selection.end:
                 return
-            time_s = _rising(decoded.time, time_s, info.fps)
+            since_start_s = None if decoded.time is None else decoded.time - info.start_s
+            time_s = _rising(since_start_s, time_s, info.fps)
             if is_wanted(index, time_s) and not decoded.is_corrupt:
                 yield Frame(index, time_s, _as_shown(decoded, aspect))
         damage.check()
@@ -81,10 +88,10 @@ def count_frames(path: Path) -> int:
 
     Raises: MediaError if the file is no video, or ends long before its own claim.
     """
-    with _opened(path) as container:
+    with opened(path) as container:
         damage = _Damage(_describe(path, container))
         try:
-            for packet in container.demux(container.streams.video[0]):
+            for packet in container.demux(picture_stream(container)):
                 if packet.size and not packet.is_discard:
                     time_s = None if packet.pts is None else float(packet.pts * packet.time_base)
                     damage.count(time_s, _held_s(packet))
@@ -98,7 +105,7 @@ def count_frames(path: Path) -> int:
 
 def probe(path: Path) -> VideoInfo:
     """Read what a video's container says of itself, without decoding a frame."""
-    with _opened(path) as container:
+    with opened(path) as container:
         return _describe(path, container)
 
 
@@ -107,11 +114,11 @@ def read_container_facts(path: Path) -> MediaFacts:
 
     Raises: MediaError if the file is no video.
     """
-    with _opened(path) as container:
+    with opened(path) as container:
         info = _describe(path, container)
-        stream = container.streams.video[0]
+        stream = picture_stream(container)
         codec = stream.codec_context
-        tags = {**container.metadata, **stream.metadata}
+        first = _first_frame(container)
         return MediaFacts(
             kind="video",
             container=container.format.name,
@@ -121,58 +128,21 @@ def read_container_facts(path: Path) -> MediaFacts:
             width_px=info.width_px,
             height_px=info.height_px,
             size_bytes=path.stat().st_size,
-            rotation_deg=-_rotation(container) % 360,
-            duration_s=container.duration / av.time_base if container.duration else None,
+            rotation_deg=-int(first.rotation) % 360 if first else 0,
+            duration_s=_duration_s(container),
             frame_rate=info.fps,
             bit_rate_bps=_bit_rate(container, stream),
-            tags={str(name): str(value) for name, value in tags.items()},
-            hints=tuple(_stretch_hint(_pixel_aspect(container))),
+            tags=_tags(container.metadata, stream.metadata),
+            hints=tuple(_hints(_pixel_aspect(container), first)),
         )
 
 
-def spread_indices(n_frames: int, n_wanted: int) -> list[int]:
-    """Choose frames spaced evenly over a whole video.
-
-    They are the middles of `n_wanted` equal stretches, with fewer than ten moved outwards so
-    that the first and the last tenth are always covered. One frame is the middle one.
-
-    Returns: at most `n_wanted` rising indices in 0..n_frames - 1.
-    """
-    if n_wanted == 1:
-        return [n_frames // 2]
-    margin = min(0.5 / n_wanted, 0.05)
-    places = np.linspace(margin, 1.0 - margin, n_wanted) * n_frames
-    return sorted({min(int(place), n_frames - 1) for place in places})
-
-
-def loop_video(path: Path, output: Path, min_duration_s: float) -> None:
-    """Copy a video's packets end to end, without encoding anew, until it lasts long enough."""
-    with av.open(str(output), "w") as target:
-        out_stream: Any = None
-        offset = 0
-        while out_stream is None or offset * out_stream.time_base < min_duration_s:
-            with _opened(path) as source:
-                stream = source.streams.video[0]
-                if out_stream is None:
-                    out_stream = target.add_stream_from_template(stream)
-                offset = _append_packets(source, stream, target, out_stream, offset)
-
-
-def _append_packets(source: Any, stream: Any, target: Any, out_stream: Any, offset: int) -> int:
-    """Copy one run of a stream shifted by `offset` ticks; return where the next one starts."""
-    end = offset
-    for packet in source.demux(stream):
-        if packet.dts is None:
-            continue
-        packet.pts, packet.dts = packet.pts + offset, packet.dts + offset
-        end = max(end, packet.pts + packet.duration)
-        packet.stream = out_stream
-        target.mux(packet)
-    return end
-
-
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
+    """Open a video's container, of kinds that lead to no other file.
+
+    Raises: MediaError if it cannot be opened, or shows no picture.
+    """
     check_file(path)
     try:
         # no file may make us fetch another
@@ -186,53 +156,99 @@ def _opened(path: Path) -> Iterator[Any]:
             "if it should be one, copy it again."
         ) from None
     with container:
-        if not container.streams.video:
+        if all(_is_cover(stream) for stream in container.streams.video):
             raise MediaError(f"{path}: no picture in this file, only sound. Expected a video.")
         yield container
 
 
+def picture_stream(container: Any) -> Any:
+    """Find the first stream of pictures that is not the cover of a sound file."""
+    return next(stream for stream in container.streams.video if not _is_cover(stream))
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
 def _describe(path: Path, container: Any) -> VideoInfo:
-    stream = container.streams.video[0]
+    stream = picture_stream(container)
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     if stream.codec_context is None or not stream.width or not stream.height:
         raise MediaError(f"{path}: the video's codec or size is unknown. Convert it to H.264 mp4.")
-    return VideoInfo(path, stream.width, stream.height, float(rate), _claimed_duration(stream))
+    start_s = _start_s(container)
+    claimed_s = _claimed_duration(stream, start_s)
+    return VideoInfo(path, stream.width, stream.height, float(rate), claimed_s, start_s)
 
 
 def _pixel_aspect(container: Any) -> float:
     """Width over height of a stored pixel as players show it, 1 where the file says nothing."""
-    aspect = float(container.streams.video[0].sample_aspect_ratio or 1)
+    aspect = float(picture_stream(container).sample_aspect_ratio or 1)
     return aspect if 1.0 / _MOST_OBLONG <= aspect <= _MOST_OBLONG else 1.0
 
 
-def _stretch_hint(pixel_aspect: float) -> Iterator[str]:
+def _tags(of_file: dict[str, str], of_picture: dict[str, str]) -> dict[str, str]:
+    """Lay the tags of a file and of its stream of pictures together, none over another."""
+    twice = {f"{name} of the picture" if name in of_file else name: of_picture[name]
+             for name in of_picture}  # fmt: skip
+    return {str(name): str(text) for name, text in {**of_file, **twice}.items()}
+
+
+def _hints(pixel_aspect: float, first: Any) -> Iterator[str]:
+    """Yield what about the pictures makes them other than those that a network learned from."""
     if pixel_aspect != 1.0:
         yield f"stored with oblong pixels: faces were judged {pixel_aspect:.3g} times as wide"
+    if first and first.interlaced_frame:
+        yield (
+            "interlaced: each frame holds the lines of two moments, which were judged together and "
+            "can raise a score; save it deinterlaced (ffmpeg -i FILE -vf bwdif OUT) and judge that"
+        )
+    if first and first.color_trc in _HDR:
+        yield (
+            f"{_HDR[first.color_trc]}: colours were judged without the tone mapping that a screen "
+            "applies, which changes a score"
+        )
 
 
-def _rotation(container: Any) -> int:
-    """Quarter turns to the left that show the first frame upright, in degrees."""
-    for decoded in _decode(container, _Damage(_describe(Path(container.name), container))):
-        return int(decoded.rotation)
-    return 0
+def _first_frame(container: Any) -> Any:
+    """Decode the first frame; None where there is none."""
+    return next(_decode(container, _Damage(_describe(Path(container.name), container))), None)
+
+
+def _duration_s(container: Any) -> float | None:
+    """How long the file says it lasts; Matroska says when it ends."""
+    if not container.duration:
+        return None
+    end_s = container.duration / av.time_base
+    start_s = _start_s(container) if "matroska" in container.format.name else 0.0
+    return end_s - start_s if end_s > start_s else end_s
+
+
+def _start_s(container: Any) -> float:
+    return max((container.start_time or 0) / av.time_base, 0.0)
 
 
 def _bit_rate(container: Any, stream: Any) -> float | None:
     """Bits a second of the picture; MPEG-1 headers claim more than the file holds."""
-    of_file = container.size * 8 * av.time_base / container.duration if container.duration else None
+    duration_s = _duration_s(container)
+    of_file = container.size * 8 / duration_s if duration_s else None
     known = [float(rate) for rate in (stream.bit_rate, of_file) if rate]
     return min(known) if known else None
 
 
-def _claimed_duration(stream: Any) -> float | None:
-    """When the container says the picture ends, edit lists applied; else Matroska's tag."""
+def _claimed_duration(stream: Any, start_s: float) -> float | None:
+    """How long after the file's start it says the picture ends; edit lists applied.
+
+    Matroska says it in a tag, of the last time stamp or of the duration.
+    """
     if stream.duration:
-        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - start_s
     try:
         hours, minutes, seconds = map(float, stream.metadata.get("DURATION", "").split(":"))
     except ValueError:
         return None
     claimed_s = hours * 3600 + minutes * 60 + seconds
+    if claimed_s > start_s:
+        claimed_s -= start_s
     return claimed_s if math.isfinite(claimed_s) and claimed_s > 0 else None
 
 
@@ -250,7 +266,8 @@ class _Damage:
         self.n_frames += 1
         self.n_corrupt += is_corrupt
         if time_s is not None:
-            self.end_s = max(self.end_s, time_s + max(held_s, 1.0 / self.info.fps))
+            end_s = time_s - self.info.start_s + max(held_s, 1.0 / self.info.fps)
+            self.end_s = max(self.end_s, end_s)
 
     def check(self) -> None:
         """Refuse a file that lost more than a tenth of its frames, or of its claimed time."""
@@ -272,7 +289,7 @@ class _Damage:
 
 def _decode(container: Any, damage: _Damage) -> Iterator[Any]:
     """Yield every decodable frame; packets that cannot be decoded are counted and passed over."""
-    stream = container.streams.video[0]
+    stream = picture_stream(container)
     stream.thread_type = "AUTO"
     stream.codec_context.options = {"max_pixels": str(_MAX_FRAME_PIXELS)}
     packets = container.demux(stream)
@@ -295,38 +312,6 @@ def _decode(container: Any, damage: _Damage) -> Iterator[Any]:
 def _held_s(shown: Any) -> float:
     """How long the file says that a packet or frame is shown, 0 where it says nothing."""
     return float(shown.duration * shown.time_base) if shown.duration and shown.time_base else 0.0
-
-
-def _choose(path: Path, selection: FrameSelection) -> Callable[[int, float], bool]:
-    """Turn a selection into a test of (index, time in seconds) that is asked in order."""
-    if selection.n_evenly is not None:
-        n_all = count_frames(path)
-        n_frames = max(min(n_all, selection.end or n_all) - selection.start, 1)
-        chosen = {selection.start + i for i in spread_indices(n_frames, selection.n_evenly)}
-        return lambda index, _: index in chosen
-    if selection.every_s is not None:
-        return _Ticks(selection.start, selection.every_s)
-    return lambda index, _: index >= selection.start
-
-
-class _Ticks:
-    """Says yes to the first frame at or after each multiple of a period."""
-
-    def __init__(self, start: int, every_s: float) -> None:
-        self.start = start
-        self.every_s = every_s
-        self.first_s: float | None = None
-        self.n_periods = -1
-
-    def __call__(self, index: int, time_s: float) -> bool:
-        if index < self.start:
-            return False
-        if self.first_s is None:
-            self.first_s = time_s
-        n_periods = int((time_s - self.first_s) / self.every_s + 1e-6)
-        is_due = n_periods > self.n_periods
-        self.n_periods = n_periods
-        return is_due
 
 
 def _rising(time_s: float | None, previous_s: float, fps: float) -> float:

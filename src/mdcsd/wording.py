@@ -109,7 +109,7 @@ def stretch_warnings(
         (float(np.mean([row.score for row in rows[start : start + MIN_TRACK_FRAMES]])),
          rows[start].time_s, rows[start + MIN_TRACK_FRAMES - 1].time_s)
         for rows in by_track.values()
-        for start in range(len(rows) - MIN_TRACK_FRAMES)
+        for start in range(len(rows) - MIN_TRACK_FRAMES + 1)
     ]  # fmt: skip
     highest, first_s, last_s = max(whiles, default=(0.0, 0.0, 0.0))
     if highest >= manipulated_from:

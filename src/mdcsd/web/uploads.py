@@ -26,7 +26,8 @@ from mdcsd.web.settings import Limits
 _SNIFF_BYTES = 1024
 _BLOCK_BYTES = 1 << 20
 _NAME_CHARACTERS = 120
-_TS_PACKET = 188
+_BARE_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"styp")
+"""What an MP4 or QuickTime file may begin with in place of ftyp."""
 # After a refusal this much is read and thrown away, for this long: a sender that is cut off in
 # the middle of sending would see a broken connection instead of the reason.
 _DRAIN_BYTES = 16 << 20
@@ -233,13 +234,19 @@ def sniff(head: bytes) -> str | None:
         return {b"AVI ": ".avi", b"WEBP": ".webp"}.get(head[8:12])
     if head[4:8] == b"ftyp":
         return None if is_iso_picture(head) else ".mp4"
-    if head[4:8] in (b"moov", b"mdat", b"wide"):  # QuickTime before there was ftyp
+    if head[4:8] in _BARE_BOXES:
         return ".mp4"
     if head[:2] == b"BM" and head[6:10] == bytes(4):
         return ".bmp"
-    if len(head) > 2 * _TS_PACKET and head[0] == head[_TS_PACKET] == head[2 * _TS_PACKET] == 0x47:
+    if _is_transport_stream(head, 188, 0) or _is_transport_stream(head, 192, 4):  # AVCHD's, too
         return ".mpg"
     return None
+
+
+def _is_transport_stream(head: bytes, packet: int, first: int) -> bool:
+    """Whether three packets of so many bytes begin with the byte that they begin with."""
+    starts = [head[first + i * packet : first + i * packet + 1] for i in range(3)]
+    return starts == [b"\x47"] * 3
 
 
 def shown_name(text: str) -> str:

@@ -250,5 +250,10 @@ for (const kind of ["dragenter", "dragover"]) {
 for (const kind of ["dragleave", "drop"]) {
   drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.remove("over"); });
 }
-drop.addEventListener("drop", (event) => take(event.dataTransfer.files));
+for (const kind of ["dragover", "drop"]) { // beside the zone too: else the file replaces the page
+  window.addEventListener(kind, (event) => {
+    if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
+  });
+}
+window.addEventListener("drop", (event) => take(event.dataTransfer?.files ?? []));
 listOld();
