@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mdcsd.crops import label_classes, parse_source_ids, read_crop_folder
+from mdcsd.crops import find_numbered, label_classes, parse_source_ids, read_crop_folder
 from mdcsd.errors import DataError, InputError
 from mdcsd.pictures import read_image
 
@@ -136,3 +136,15 @@ def test_a_faces_csv_with_words_for_numbers_is_refused(demo, tmp_path):
     table.write_text(table.read_text().replace(",1.3,", ",wide,"))
     with pytest.raises(DataError, match=r"faces\.csv: .*wide"):
         read_crop_folder(tmp_path / "crops", 1.3)
+
+
+def test_pictures_of_a_folder_come_in_order_of_their_numbers(tmp_path):
+    for name in ("0.png", "2.png", "10.png"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [(n, path.name) for n, path in find_numbered(tmp_path)] == [
+        (0, "0.png"), (2, "2.png"), (10, "10.png"),
+    ]  # fmt: skip
+    (tmp_path / "cover.png").write_bytes(b"x")  # with other names among them, places by name
+    assert [(n, path.name) for n, path in find_numbered(tmp_path)] == [
+        (0, "0.png"), (1, "10.png"), (2, "2.png"), (3, "cover.png"),
+    ]  # fmt: skip

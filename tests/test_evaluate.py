@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -28,7 +29,7 @@ from mdcsd.metrics import AT_THRESHOLD
 from mdcsd.nouns import VideoEntry, VideoKey
 from mdcsd.perturb import SUITE, Perturbation
 from mdcsd.prepare_dataset import prepare_dataset
-from mdcsd.score_journal import JOURNAL, ScoredVideo, score_journal
+from mdcsd.score_journal import ScoredVideo, ScoreJournal
 from mdcsd.shard_set import open_shards
 from mdcsd.split_writer import dataset_folder
 from mdcsd.video_scores import score_videos
@@ -135,8 +136,8 @@ def test_an_interrupted_evaluation_goes_on(demo, celebdf, tmp_path, monkeypatch,
 
     monkeypatch.setattr(video_scores, "_score_entry", interrupted)
     run(*words(tmp_path / "cut"), code=130)
-    assert [path.name for path in (tmp_path / "cut").iterdir()] == [JOURNAL]
-    journal = tmp_path / "cut" / JOURNAL
+    (journal,) = (tmp_path / "cut").iterdir()
+    assert journal.match(".judged-*.jsonl")
     journal.write_bytes(journal.read_bytes()[:-20])  # as a crash leaves the last line
 
     def counted(detector, entry, *rest):
@@ -162,23 +163,51 @@ def test_an_interrupted_evaluation_goes_on(demo, celebdf, tmp_path, monkeypatch,
 
 
 def test_a_journal_knows_a_file_by_more_than_its_name(tmp_path):
-    path = tmp_path / "a.mp4"
+    path, pictures = tmp_path / "a.mp4", tmp_path / "crops"
     path.write_bytes(b"one")
+    pictures.mkdir()
+    (pictures / "0.png").write_bytes(b"one")
     entry = VideoEntry(path, VideoKey("c", "original", "a"), 0)
+    crops = replace(entry, path=pictures, crop_scale=1.3, compression="c23")
     scored = ScoredVideo(((0, 4, 0),), ((0.25,), (0.5,)), 3, np.arange(3, dtype=np.float32))
-    with score_journal(tmp_path / JOURNAL, {"frames": 3}) as journal:
-        journal.add(entry, scored)
-        journal.add(replace(entry, compression="c40"), ScoredVideo(error="unreadable"))
-    with score_journal(tmp_path / JOURNAL, {"frames": 3}) as journal:
-        found = journal.find(entry)
-        assert found.features.tolist() == [0.0, 1.0, 2.0]
-        assert replace(found, features=None) == replace(scored, features=None)
-        assert journal.find(replace(entry, compression="c40")) is None
-        assert journal.find(replace(entry, crop_scale=1.3)) is None
-        path.write_bytes(b"another")
-        assert journal.find(entry) is None
-        path.unlink()
-        assert journal.find(entry) is None
+    unread = ScoredVideo(error="unreadable")
+
+    def judged_anew(*asked):
+        journal = ScoreJournal(tmp_path, {"frames": 3})
+        found = [journal.get(each, lambda: unread) for each in asked]
+        assert journal.n_found == sum(each is not unread for each in found)
+        return [each is unread for each in found]
+
+    journal = ScoreJournal(tmp_path, {"frames": 3})
+    for each in (entry, crops):
+        assert journal.get(each, lambda: scored) is scored
+    assert journal.get(replace(entry, compression="c40"), lambda: unread) is unread
+    with open(journal.path, "ab") as file:  # a whole line that is damaged, one that is cut off
+        file.write(b"\0\0\n{}\n" + journal.path.read_bytes()[:50])
+    again = ScoreJournal(tmp_path, {"frames": 3}).get(entry, lambda: unread)
+    assert again.features.tolist() == [0.0, 1.0, 2.0]
+    assert replace(again, features=None) == replace(scored, features=None)
+    others = replace(entry, compression="c40"), replace(entry, crop_scale=1.3)
+    assert judged_anew(entry, crops, *others) == [False, False, True, True]
+    assert ScoreJournal(tmp_path, {"frames": 4}).get(entry, lambda: unread) is unread
+    path.write_bytes(b"another")
+    (pictures / "0.png").write_bytes(b"another")
+    assert judged_anew(entry, crops) == [True, True]
+    path.unlink()
+    assert judged_anew(entry) == [True]
+    journal.remove()
+    assert not list(tmp_path.glob(".judged*"))
+
+
+def test_a_full_disk_is_no_fault_of_the_video(demo, celebdf, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(video_scores, "recode_video", full)
+    run("evaluate", "--weights", demo[0].checkpoint, "--data", f"celebdf2={celebdf}",
+        "--frames", 1, "--recode", "h264=35", "--output", tmp_path / "out", code=2)  # fmt: skip
+    assert "set TMPDIR to another folder" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "report.json").exists()
 
 
 def test_robustness_holds_one_frame_of_each_version_at_a_time(demo, celebdf, monkeypatch):

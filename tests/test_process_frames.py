@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mdcsd import process_frames as room
+from mdcsd.cli import main
 from mdcsd.config import ProcessFramesConfig
 from mdcsd.cut_journal import read_results
 from mdcsd.encoding import write_video
@@ -182,6 +183,15 @@ def test_frames_without_a_face_are_counted(tmp_path):
     journals = tmp_path / "out" / ".process_frames" / "videos"
     journal = json.loads((journals / "grey.mp4.json").read_text())
     assert journal["n_frames_without_face"] == 7
+
+
+def test_pictures_beside_videos_are_counted(videos, tmp_path, capsys):
+    (videos / "a" / "photo.png").write_bytes(b"a picture")
+    with pytest.raises(SystemExit) as left:
+        main(["process-frames", "--video_path", str(videos), "--output_path", str(tmp_path / "o"),
+              "--frames", "1"])  # fmt: skip
+    assert not left.value.code
+    assert "1 picture(s) beside videos, not cut" in capsys.readouterr().err
 
 
 def test_names_that_would_collide_are_refused(videos, tmp_path):

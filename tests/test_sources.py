@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mdcsd.catalogue import write_catalogue
+from mdcsd.datasets import scan_dataset
 from mdcsd.errors import DataError, InputError, SettingError
 from mdcsd.source_lists import read_ffpp_split
 from mdcsd.sources import LAYOUTS, parse_data_argument, read_dataset
@@ -245,6 +247,38 @@ def test_plain_names_of_pairs_tell_the_originals(tmp_path):
     scan = read_dataset("mine", tmp_path)
     assert by_id(scan)["Deepfakes", "000_003"].source_ids == ("000", "003")
     assert scan.official_split is None and scan.strangers == ("loose.mp4",)
+
+
+def test_pictures_beside_videos_are_told(tmp_path):
+    touch(tmp_path, "original/a.mp4", "fake/1.jpg", "fake/2.jpg")
+    scan = read_dataset("mine", tmp_path)
+    assert len(scan.entries) == 1
+    assert scan.missing == ("2 picture(s) beside videos, not read (fake/1.jpg): put pictures into "
+                            "a folder of their own",)  # fmt: skip
+
+
+def test_an_official_list_that_comes_after_a_split_was_drawn_is_told(tmp_path):
+    names = ("id0_0000", "id1_0000", "id2_0000", "id3_0000", "id4_0000")
+    touch(tmp_path, *(f"Celeb-real/{name}.mp4" for name in names))
+    touch(tmp_path, "Celeb-synthesis/id0_id1_0000.mp4", "Celeb-synthesis/id2_id3_0000.mp4")
+    drawn = {e.path.stem: e.split for e in scan_dataset("celebdf2", tmp_path, 0).entries}
+    name = next(each for each in names if drawn[each] == "train")
+    listed = tmp_path / "List_of_testing_videos.txt"
+    listed.write_text(f"1 Celeb-real/{name}.mp4\n")
+    with pytest.raises(DataError, match=r"mdcsd_split_celebdf2\.csv: drawn before an official"):
+        scan_dataset("celebdf2", tmp_path, 0)
+    (tmp_path / "mdcsd_split_celebdf2.csv").unlink()
+    after = {e.path.stem: e.split for e in scan_dataset("celebdf2", tmp_path, 0).entries}
+    assert after[name] == "test"
+
+
+def test_two_videos_of_one_name_make_no_catalogue(tmp_path):
+    for folder in ("a", "b"):
+        touch(tmp_path / folder, "original/x.mp4", "fake/y.mp4")
+    entries = [e for folder in "ab" for e in read_dataset("mine", tmp_path / folder).entries]
+    with pytest.raises(DataError, match=r"are both mine/fake/y\. Give each data set a NAME"):
+        write_catalogue(tmp_path / "c.csv", entries)
+    assert not (tmp_path / "c.csv").exists()
 
 
 def test_plain_folders_without_a_real_class_are_all_manipulated(tmp_path):

@@ -24,7 +24,12 @@ CATALOGUE_COLUMNS = (
 
 
 def write_catalogue(path: Path, entries: Iterable[VideoEntry]) -> None:
-    """Write entries as CSV, paths absolute, source ids joined by spaces."""
+    """Write entries as CSV, paths absolute, source ids joined by spaces.
+
+    Raises: DataError if two videos have one name: one would be taken for the other.
+    """
+    entries = list(entries)
+    _check_unique(path, entries)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(CATALOGUE_COLUMNS)
@@ -41,8 +46,14 @@ def write_catalogue(path: Path, entries: Iterable[VideoEntry]) -> None:
 def read_catalogue(path: Path) -> list[VideoEntry]:
     """Read what `write_catalogue` wrote.
 
-    Raises: DataError naming the line, if it is no such file.
+    Raises: DataError naming the line, if it is no such file, or the videos, if two have one name.
     """
+    entries = _read_rows(path)
+    _check_unique(path, entries)
+    return entries
+
+
+def _read_rows(path: Path) -> list[VideoEntry]:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)
@@ -57,6 +68,17 @@ def read_catalogue(path: Path) -> list[VideoEntry]:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Check the path.") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a catalogue ({error}).") from None
+
+
+def _check_unique(path: Path, entries: Iterable[VideoEntry]) -> None:
+    first: dict[tuple[VideoKey, str], VideoEntry] = {}
+    for entry in entries:
+        other = first.setdefault((entry.key, entry.compression), entry)
+        if other is not entry:
+            raise DataError(
+                f"{path}: {other.path} and {entry.path} are both {'/'.join(entry.key)}. Give each "
+                "data set a NAME of its own, or rename one of them."
+            )
 
 
 def _read_row(path: Path, line: int, row: dict[str, str]) -> VideoEntry:

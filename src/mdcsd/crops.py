@@ -204,15 +204,26 @@ def _tell_apart(crops: list[CropEntry]) -> list[CropEntry]:
     ]
 
 
+def find_numbered(path: Path) -> list[tuple[int, Path]]:
+    """Find the pictures of one video with their frame numbers, in order of these.
+
+    Numbers are the files' names, if all are whole numbers, else their places by name.
+
+    Raises: InputError if there is no picture.
+    """
+    paths = find_media(path, IMAGE_SUFFIXES)
+    if all(each.stem.isdecimal() for each in paths):
+        return sorted((int(each.stem), each) for each in paths)
+    return list(enumerate(paths))
+
+
 def _crops_in(video: VideoEntry) -> list[CropEntry]:
     """Crops that are a data set's own: a picture, or the pictures of a folder in order."""
     if not video.split:
         return []
-    paths = find_media(video.path, IMAGE_SUFFIXES)
-    numbers = [int(path.stem) if path.stem.isdigit() else i for i, path in enumerate(paths)]
     return [
         replace(_of_video(video, path), frame_index=number)
-        for path, number in zip(paths, numbers, strict=True)
+        for number, path in find_numbered(video.path)
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +30,15 @@ from mdcsd.video_scores import score_videos
 
 @dataclass(frozen=True)
 class OpenData:
-    """One NAME=ROOT, looked at but not judged: `found` are its videos, or its records."""
+    """One NAME=ROOT, looked at but not judged: `found` are its videos, or its records.
+
+    `chosen` are the videos to judge; empty of records.
+    """
 
     name: str
     root: Path
     found: Scanned | ShardSet
+    chosen: tuple[VideoEntry, ...] = ()
 
     @property
     def manipulations(self) -> set[str]:
@@ -70,8 +74,9 @@ class DataScores:
 def open_data(config: EvaluateConfig) -> list[OpenData]:
     """Look at every --data, and refuse what would fail after hours of judging.
 
-    Raises: DataError if no data set has a manipulation or the compression asked for;
-        InputError if a setting is not read with such data.
+    Raises: DataError if no data set has a manipulation or the compression asked for, one has no
+        video of the split, or two hold the same; InputError if a setting is not read with such
+        data.
     """
     opened = [_open(*parse_data_argument(text), config.split_seed) for text in config.data]
     there = {name for each in opened for name in each.manipulations}
@@ -90,7 +95,20 @@ def open_data(config: EvaluateConfig) -> list[OpenData]:
         config.refuse_unread("records", "split_seed", "frames", "limit")
     if kinds == {False}:
         config.refuse_unread("videos", "batch_size")
+    opened = [replace(each, chosen=_choose(each, config)) for each in opened]
+    keys = [(entry.key, entry.compression) for each in opened for entry in each.chosen]
+    if len(set(keys)) < len(keys):
+        raise DataError("two --data hold the same videos under one name. Name each once.")
     return opened
+
+
+def _choose(data: OpenData, config: EvaluateConfig) -> tuple[VideoEntry, ...]:
+    """Choose the videos to judge; of a set without the manipulations asked for, the real ones."""
+    if isinstance(data.found, ShardSet):
+        return ()
+    found = data.found.entries
+    entries = select(found, config.split, config.manipulations, config.compression)
+    return tuple(_limit(entries, config.limit, config.seed))
 
 
 def _open(name: str, root: Path, split_seed: int) -> OpenData:
@@ -109,10 +127,7 @@ def score_data(
     """Judge one data set, as it is and under the perturbations asked for."""
     if isinstance(data.found, ShardSet):
         return _score_records(detector, data, data.found, config)
-    scanned = data.found
-    # Where it has none of the manipulations asked for, its real videos are judged.
-    entries = select(scanned.entries, config.split, config.manipulations, config.compression)
-    chosen = _limit(entries, config.limit, config.seed)
+    scanned, chosen = data.found, data.chosen
     learned = str(detector.checkpoint.provenance.get("split_by") or "")
     scores = score_videos(
         detector, chosen, config.frames, versions_of(config), config.seed, progress, journal
@@ -139,7 +154,7 @@ def versions_of(config: EvaluateConfig) -> tuple[Perturbation, ...]:
     return (*recode, *(SUITE if config.robustness else ()))
 
 
-def _narrow_warning(detector: Detector, entries: list[VideoEntry], root: Path) -> list[str]:
+def _narrow_warning(detector: Detector, entries: Sequence[VideoEntry], root: Path) -> list[str]:
     """Crops that a data set came with may show less than the network was trained with."""
     wanted = detector.checkpoint.preprocess.crop_scale
     narrow = {each.crop_scale for each in entries if (each.crop_scale or wanted) < wanted}

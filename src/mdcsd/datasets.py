@@ -57,7 +57,7 @@ def scan_dataset(name: str, root: Path, seed: int) -> Scanned:
     `root` may be a catalogue.csv of an earlier scan, which is taken as it is.
 
     Raises: InputError if there is no such data set; DataError if one source id stands in two
-        splits.
+        splits, or an official list came after the split that is kept.
     """
     if root.suffix.lower() == ".csv":
         chosen = tuple(e for e in read_catalogue(root) if e.key.dataset == name)
@@ -73,11 +73,28 @@ def scan_dataset(name: str, root: Path, seed: int) -> Scanned:
     # Named after the data set: FaceForensics++ and DFD share a root.
     path = (root if root.is_dir() else root.parent) / f"mdcsd_split_{name}.csv"
     before = _read_split(path)
+    _check_not_overtaken(path, scan.entries, before)
     entries, drawn, is_new = _draw(scan.entries, before, seed)
     check_no_leak(entries)
     kept = _write_split(path, scan.entries, entries, before) if is_new else path
     rule = f"{rule}; the rest {drawn}" if rule else drawn
     return Scanned(scan, tuple(entries), rule, kept, is_split_lost=kept is None)
+
+
+def _check_not_overtaken(
+    path: Path, entries: Sequence[VideoEntry], kept: Mapping[str, _Kept]
+) -> None:
+    """Refuse a split drawn before an official list came that puts its people elsewhere."""
+    split_of = {source: each.split for each in kept.values() for source in each.source_ids}
+    for entry in entries:
+        drawn = {split_of[source] for source in entry.source_ids if source in split_of}
+        if entry.split and drawn - {None, entry.split}:
+            raise DataError(
+                f"{path}: drawn before an official list was there, which puts {entry.path} in "
+                f"{entry.split}, and not its people in {', '.join(sorted(filter(None, drawn)))}. "
+                "Remove it to draw the rest anew; what was trained by it has seen people of the "
+                "official test."
+            )
 
 
 def _draw(

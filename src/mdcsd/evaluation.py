@@ -8,7 +8,6 @@ classes told apart. Frame level: every face by itself. Video level: faces pooled
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -39,7 +38,7 @@ from mdcsd.predictions import (
     to_csv,
 )
 from mdcsd.runs import environment
-from mdcsd.score_journal import score_journal
+from mdcsd.score_journal import ScoreJournal
 from mdcsd.shard_set import keep_manipulations, open_shards
 from mdcsd.sources import parse_data_argument
 from mdcsd.verdict_counts import count_verdicts
@@ -51,13 +50,13 @@ _MIN_TSNE_FACES = 10
 @dataclass(frozen=True)
 class Evaluation:
     """A report (plain data, as report.json has it), the rows it was made of, how many videos
-    could not be read, and how many an interrupted run had judged before.
+    could not be read, and the notes of what was judged, to remove once all is written.
     """
 
     report: Report
     predictions: Predictions
     n_unread: int = 0
-    n_resumed: int = 0
+    journal: ScoreJournal | None = None
 
     def write(self, folder: Path) -> tuple[Path, Path]:
         """Write predictions.csv and report.json; return their paths in this order."""
@@ -103,7 +102,13 @@ def output_folder(model: str | None, output: str | None, name: str) -> Path:
 def name_folder(config: EvaluateConfig) -> Path:
     """Where an evaluation's files go: of each part of the data, to a folder of its own."""
     names = dict.fromkeys(name for name, _ in map(parse_data_argument, config.data))
-    parts = (*names, config.compression, None if config.split == "test" else config.split)
+    parts = (
+        *names,
+        config.compression,
+        None if config.split == "test" else config.split,
+        *config.manipulations,
+        None if config.limit is None else f"limit{config.limit}",
+    )
     name = "_".join(["evaluate", *filter(None, parts)])
     return output_folder(config.weights, config.output, name)
 
@@ -111,15 +116,15 @@ def name_folder(config: EvaluateConfig) -> Path:
 def evaluate(
     config: EvaluateConfig,
     progress: Progress = lambda *_: None,
-    journal_path: Path | None = None,
+    journal_folder: Path | None = None,
 ) -> Evaluation:
     """Judge a checkpoint on data sets, or a table of any detector's scores.
 
     Args:
         config: `data`, and `weights` unless the embedded ones, or `predictions`.
         progress: called with (videos done, videos in all) of each data set.
-        journal_path: file to note each judged video in, of which an interrupted run goes on:
-            delete it when the report is written. None notes nothing.
+        journal_folder: where each judged video is noted, so that an interrupted run goes on:
+            remove the evaluation's `journal` once its report is written. None notes nothing.
 
     Returns: report and rows; nothing else is written.
 
@@ -141,22 +146,17 @@ def evaluate(
     weights = weights_path(config.weights)
     opened = open_data(config)
     detector = Detector(weights, config.device)
-    with ExitStack() as stack:
-        journal = None
-        if journal_path:
-            judged_with = _judged_with(config, weights)
-            journal = stack.enter_context(score_journal(journal_path, judged_with))
-        parts = [score_data(detector, each, config, progress, journal) for each in opened]
-    scores = join_scores(parts)
+    journal = ScoreJournal(journal_folder, _run_of(config, weights)) if journal_folder else None
+    scores = join_scores([score_data(detector, each, config, progress, journal) for each in opened])
     check_compression(scores.compressions, config.compression)
     rules = _rules(detector.checkpoint, config.threshold, config.pool, config.draws, config.seed)
     source = f"{weights.name} on {', '.join(config.data)}"
     found = _finish(config, scores, against, rules, detector.checkpoint, source)
-    return replace(found, n_resumed=journal.n_found if journal else 0)
+    return replace(found, journal=journal)
 
 
-def _judged_with(config: EvaluateConfig, weights: Path) -> dict[str, Any]:
-    """Tell whatever the scores of a video hang on, but for the video."""
+def _run_of(config: EvaluateConfig, weights: Path) -> dict[str, Any]:
+    """Tell one run from another: what scores hang on, but for the video, and which videos."""
     return {
         "mdcsd": version("mdcsd"),
         "weights": storage.sha256_of(weights),
@@ -164,7 +164,9 @@ def _judged_with(config: EvaluateConfig, weights: Path) -> dict[str, Any]:
         "frames": config.frames,
         "seed": config.seed,
         "versions": [each.name for each in versions_of(config)],
-    }
+        "videos": [*config.data, config.split, config.limit, config.split_seed,
+                   config.compression, *config.manipulations],
+    }  # fmt: skip
 
 
 def _finish(

@@ -64,6 +64,8 @@ class Summary:
     n_crops: int
     failed: tuple[VideoResult, ...]
     faces_csv: Path
+    n_passed_over: int = 0
+    """Pictures beside videos, which are not cut."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def process_frames(config: ProcessFramesConfig, progress: Progress = lambda *_: 
         folder holds crops made with other settings. A video that cannot be decoded raises
         nothing: it is in the summary's `failed`.
     """
-    jobs = _plan(config)
+    jobs, n_passed_over = _plan(config)
     output = Path(config.output_path)
     storage.make_folder(output)
     _keep_to_one_setting(output, config)
@@ -124,10 +126,12 @@ def process_frames(config: ProcessFramesConfig, progress: Progress = lambda *_: 
         n_crops=sum(len(result.rows) for result in ordered),
         failed=tuple(result for result in ordered if result.error),
         faces_csv=output / "faces.csv",
+        n_passed_over=n_passed_over,
     )
 
 
-def _plan(config: ProcessFramesConfig) -> list[_Job]:
+def _plan(config: ProcessFramesConfig) -> tuple[list[_Job], int]:
+    """List what to cut, and count the pictures that are passed over."""
     if not config.video_path:
         raise InputError("no video given. Pass --video_path with a video or a folder of videos.")
     root, output = Path(config.video_path), Path(config.output_path)
@@ -136,8 +140,8 @@ def _plan(config: ProcessFramesConfig) -> list[_Job]:
         return [
             _Job(video_name(entry), entry.path, output, config, entry.mask_path)
             for entry in _videos_of(config)
-        ]
-    paths = _find_videos(root)
+        ], 0
+    paths, n_passed_over = _find_videos(root)
     jobs = [_Job(path.relative_to(base).as_posix(), path, output, config) for path in paths]
     stems = Counter(Path(job.video).with_suffix("") for job in jobs)
     for stem, count in stems.items():
@@ -146,17 +150,20 @@ def _plan(config: ProcessFramesConfig) -> list[_Job]:
                 f"{base / stem}.*: {count} videos differ only in their ending and would write the "
                 "same crop names. Rename all but one."
             )
-    return jobs
+    return jobs, n_passed_over
 
 
-def _find_videos(root: Path) -> list[Path]:
-    """The videos below a folder, or its pictures if there is no video in it.
+def _find_videos(root: Path) -> tuple[list[Path], int]:
+    """The videos below a folder and how many pictures it holds, or these if there is no video.
 
     A folder in it that cannot be read counts as a video, which fails.
     """
     found = find_media(root, VIDEO_SUFFIXES | IMAGE_SUFFIXES)
     videos = [path for path in found if path.suffix.lower() in VIDEO_SUFFIXES]
-    return [*videos, *(path for path in found if path.is_dir())] if videos else found
+    if not videos:
+        return found, 0
+    kept = [*videos, *(path for path in found if path.is_dir())]
+    return kept, len(found) - len(kept)
 
 
 def _is_catalogue(config: ProcessFramesConfig) -> bool:

@@ -197,6 +197,7 @@ def _source(name: str, root: Path, settings: Settings, output: Path, learns: boo
     if not learns:  # no official test list: a set that nothing is learned from is tested whole
         chosen = [replace(entry, split="test") for entry in chosen]
     if learns:
+        chosen = [entry for entry in chosen if entry.split]  # no crop of the others is used
         _check_complete(root, chosen, settings)
     catalogue = output / f"{name}.csv"
     if not catalogue.is_file() or read_catalogue(catalogue) != [

@@ -26,10 +26,10 @@ def estimate(plan: Plan) -> list[str]:
     for row, seed in plan.trainings:
         lines.append(f"train: {row.name}, seed {seed}: {' '.join(row.set) or 'the recipe itself'}")
     train, n_records = plan.train_source, _records_per_video(plan, plan.train_source)
-    if n_records:
+    n_images = (n_records or 0) * (train.count("train", 0) + train.count("train", 1))
+    n_drawn = plan.settings.train.epoch_samples or n_images
+    if n_drawn:
         epochs = plan.settings.train.epochs
-        n_images = n_records * (train.count("train", 0) + train.count("train", 1))
-        n_drawn = plan.settings.train.epoch_samples or n_images
         rate = _images_per_second(plan.settings)
         hours = n_drawn * epochs * len(plan.trainings) / rate / 3600
         device = choose_device(plan.settings.train.device)
@@ -44,8 +44,13 @@ def estimate(plan: Plan) -> list[str]:
 
 
 def _records_per_video(plan: Plan, source: DataSource) -> int | None:
-    """Faces a video, if one face is found in each frame; None where all frames are taken."""
-    return 1 if source.is_crops else plan.settings.process_frames.frames
+    """Faces a video, if one face is found in each frame; None where all frames are taken.
+
+    Of crops that lie in a folder a video it is not known without looking into every folder.
+    """
+    if source.is_crops:
+        return None if any(entry.path.is_dir() for entry in source.entries) else 1
+    return plan.settings.process_frames.frames
 
 
 def _describe(plan: Plan, source: DataSource) -> list[str]:

@@ -264,12 +264,13 @@ def bench_files(root: Path) -> list[Path]:
 def read_plain(dataset: str, root: Path) -> Scan:
     """Folders of videos, or of pictures: original or real, and a folder a manipulation.
 
-    Pictures are read where there is no video; each counts as one. Folders train, val and test
-    may stand above or below the class; what lies deeper belongs to the video's name. The same name
-    in two splits is another video, unless names are those of originals (`000_003`), which then
-    must not stand in two.
+    Pictures are read where there is no video, and told where there is; each counts as one. Folders
+    train, val and test may stand above or below the class; what lies deeper belongs to the video's
+    name. The same name in two splits is another video, unless names are those of originals
+    (`000_003`), which then must not stand in two.
     """
-    files = walk(root, VIDEO_SUFFIXES) or walk(root, IMAGE_SUFFIXES)
+    pictures = walk(root, IMAGE_SUFFIXES)
+    files = walk(root, VIDEO_SUFFIXES) or pictures
     rows = {path: row for path in files if (row := _plain_row(path))}
     if files and not rows:
         raise InputError(
@@ -295,6 +296,11 @@ def read_plain(dataset: str, root: Path) -> Scan:
         rows = {path: row._replace(source_ids=(row.video_id,)) for path, row in rows.items()}
     found = Found(dataset, root, files)
     found.sift(rows.get)
+    if pictures and files is not pictures:
+        found.missing.append(
+            f"{len(pictures)} picture(s) beside videos, not read ({min(pictures)}): put pictures "
+            "into a folder of their own"
+        )
     return found.scan("the folders train, val and test" if splits - {None} else None)
 
 

@@ -63,6 +63,19 @@ def line_file(path: Path, kept: Sequence[str] = ()) -> Iterator[IO[str]]:
         raise _cannot_write(path, error) from error
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a text file, which is made if it is not there.
+
+    Raises: InputError if it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
 def check_writable(path: Path) -> None:
     """Refuse a file that could not be written, before the work that makes it; nothing is made.
 

@@ -10,16 +10,19 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from mdcsd.config import FrameSelection
+from mdcsd.crops import find_numbered
 from mdcsd.detector import Detector, iter_sampled_frames, whole_picture
-from mdcsd.errors import InputError, MediaError
+from mdcsd.errors import DataError, InputError, MediaError
 from mdcsd.face_crops import under_mask
 from mdcsd.faces import cut_crop
-from mdcsd.inputs import IMAGE_SUFFIXES, find_media
+from mdcsd.frame_choice import spread_indices
+from mdcsd.inputs import IMAGE_SUFFIXES
 from mdcsd.judging_nouns import Predictions, UnjudgedVideo
 from mdcsd.masks import MaskReader, tracks_under_mask
 from mdcsd.nouns import (
@@ -38,7 +41,7 @@ from mdcsd.pictures import read_image
 from mdcsd.quality import leave_out
 from mdcsd.score_journal import ScoredVideo, ScoreJournal
 from mdcsd.tracks import Tracker
-from mdcsd.video import iter_frames, spread_indices
+from mdcsd.video import iter_frames
 
 
 @dataclass(frozen=True)
@@ -76,15 +79,13 @@ def score_videos(
         seed: of noise; the same for every video, real or manipulated.
         progress: called with (videos done, videos in all).
         journal: where each video is noted once it is judged, and looked up before.
+
+    Raises: DataError, InputError if a clip encoded anew, or the journal, cannot be written.
     """
     judged: list[tuple[VideoEntry, ScoredVideo]] = []
     for number, entry in enumerate(entries, start=1):
-        scored = journal.find(entry) if journal else None
-        if scored is None:
-            scored = _try_entry(detector, entry, n_frames, perturbations, seed)
-            if journal:
-                journal.add(entry, scored)
-        judged.append((entry, scored))
+        judge = partial(_try_entry, detector, entry, n_frames, perturbations, seed)
+        judged.append((entry, journal.get(entry, judge) if journal else judge()))
         progress(number, len(entries))
     origins = tuple(origin for entry, scored in judged for origin in _origins(entry, scored))
     label = np.array([label for _, scored in judged for *_, label in scored.faces], np.int64)
@@ -172,9 +173,10 @@ def _iter_crops(
 
 def _iter_pictures(path: Path, n_frames: int) -> Iterator[Frame]:
     """Pictures of a folder, spread evenly; or a single one."""
-    paths = find_media(path, IMAGE_SUFFIXES)
-    for index in spread_indices(len(paths), n_frames):
-        yield Frame(index, float(index), read_image(paths[index]))
+    numbered = find_numbered(path)
+    for place in spread_indices(len(numbered), n_frames):
+        number, picture = numbered[place]
+        yield Frame(number, float(number), read_image(picture))
 
 
 def _cut_again(crop: FaceCrop, rgb: RgbArray) -> FaceCrop:
@@ -194,7 +196,13 @@ def _score_recoded(
     scores: list[float] = []
     with tempfile.TemporaryDirectory(prefix="mdcsd-") as folder:
         recoded = Path(folder) / "recoded.mp4"
-        recode_video(path, recoded, round(version.parameter))
+        try:
+            recode_video(path, recoded, round(version.parameter))
+        except OSError as error:  # no fault of the video, which would count as unreadable
+            raise DataError(
+                f"{folder}: a clip encoded anew cannot be written ({error.strerror or error}). "
+                "Free space there, or set TMPDIR to another folder."
+            ) from error
         last = max(waiting)
         for frame in iter_frames(recoded, FrameSelection(end=last + 1)):
             crops = [_cut_again(crop, frame.rgb) for crop in waiting.pop(frame.index, [])]

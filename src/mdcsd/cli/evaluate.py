@@ -144,21 +144,19 @@ def evaluate(
     Interrupted, the same command goes on after the videos that it has judged.
     """
     from mdcsd.evaluation import evaluate as run
-    from mdcsd.score_journal import JOURNAL
 
     config = settings_of(ctx, recipe, assignments, _NAMES).evaluate
     folder, *pages = _open_outputs(config, json_path, html_path)
-    journal = folder / JOURNAL if folder and config.data else None
     with progress_bar("videos") as progress:
-        evaluation = run(config, progress, journal)
-    if evaluation.n_resumed:
-        told = f"{evaluation.n_resumed} video(s) were judged before the interruption"
-        print(told, file=sys.stderr)
+        evaluation = run(config, progress, folder)
+    journal = evaluation.journal
+    if journal and journal.n_found:
+        print(f"{journal.n_found} video(s) were judged before the interruption", file=sys.stderr)
     _print(evaluation.report)
     for path in _write(evaluation, folder, *pages):
         print(path)
     if journal:
-        journal.unlink(missing_ok=True)
+        journal.remove()
     if evaluation.n_unread:
         print(f"{evaluation.n_unread} video(s) could not be read", file=sys.stderr)
         raise typer.Exit(2)

@@ -70,6 +70,12 @@ def process_frames(
         f"{summary.n_frames} frames, {summary.n_frames_without_face} without a face, "
         f"{summary.n_crops} crops -> {summary.faces_csv}"
     )
+    if summary.n_passed_over:
+        print(
+            f"{summary.n_passed_over} picture(s) beside videos, not cut: put pictures into a "
+            "folder of their own",
+            file=sys.stderr,
+        )
     for failed in summary.failed:
         print(f"error: {failed.error}", file=sys.stderr)
     if summary.failed:
