@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -292,3 +293,27 @@ def test_the_command_trains_and_the_sheet_shows(with_landmarks, face, tmp_path, 
             assert not leaving.code
     said = capsys.readouterr().out
     assert str(path) in said and "2 autoencoder" in said and sheet.stat().st_size > 1000
+
+
+def test_data_that_cannot_be_read_are_no_output_that_cannot_be_written(
+    with_landmarks, tmp_path, monkeypatch
+):
+    def closed(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(autoencoder, "open_shards", closed)
+    output = tmp_path / "faces.safetensors"
+    config = AutoencoderConfig(train_datasets=(str(with_landmarks[0]),), output=str(output))
+    with pytest.raises(OSError, match="Input/output error"):
+        fit_autoencoder(config)
+    assert not output.exists()
+
+
+def test_a_loss_that_is_no_number_ends_the_training_soon(with_landmarks, tmp_path, monkeypatch):
+    monkeypatch.setattr(autoencoder, "_difference", lambda painted, _: painted.mean() * np.nan)
+    config = AutoencoderConfig(
+        train_datasets=(str(with_landmarks[0]),), output=str(tmp_path / "f.safetensors"),
+        steps=1000, batch_size=2, device="cpu",
+    )  # fmt: skip
+    with pytest.raises(DataError, match=r"the loss is nan at step 100\. Give a lower"):
+        fit_autoencoder(config)

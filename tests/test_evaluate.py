@@ -278,6 +278,11 @@ def test_calibrate_refuses_what_was_trained_on(demo, train_set, tmp_path):
     provenance = {**known.provenance, "train_dataset": f"other_tf + {train_set.name}"}
     weights = tmp_path / "w.safetensors"
     save_checkpoint(replace(known, provenance=provenance), weights)
+    stages = [{"train_dataset": provenance.pop("train_dataset")}, {}]
+    earlier = tmp_path / "earlier.safetensors"
+    save_checkpoint(replace(known, provenance={**provenance, "stages": stages}), earlier)
+    with pytest.raises(DataError, match="was trained on it"):
+        calibrate(CalibrateConfig(weights=str(earlier), val_datasets=(str(train_set),)))
     with pytest.raises(DataError, match="was trained on it"):
         calibrate(CalibrateConfig(weights=str(weights), val_datasets=(str(train_set),)))
 

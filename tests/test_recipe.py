@@ -108,3 +108,11 @@ def test_every_setting_is_read_somewhere():
         for each in fields(getattr(Settings(), section.name)):
             owner = rf"(config|network|self|{section.name})"
             assert re.search(rf"\b{owner}\.{each.name}\b", text), f"{section.name}.{each.name}"
+
+
+def test_the_paper_and_every_stage_of_the_detector_tell_real_from_manipulated():
+    """One sigmoid, as the paper has it; a stage of five classes would be none to go on from."""
+    for recipe in ("paper", "warm_up"):
+        assert load_settings(Path(recipe), [], {}).train.binary
+    for recipe in ("half_size", "full_size", "default", "taught"):
+        assert load_settings(Path(recipe), [], {}).blend.share > 0  # which makes two classes

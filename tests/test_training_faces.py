@@ -13,8 +13,11 @@ from mdcsd import training_faces
 from mdcsd.augment_config import AugmentConfig, BlendConfig
 from mdcsd.blend import blend_face
 from mdcsd.config import PrepareDatasetConfig, TrainConfig
+from mdcsd.detector import whole_picture
 from mdcsd.errors import DataError, SettingError
 from mdcsd.loader import Classes, cut_training_batches, epoch_order, iter_batches
+from mdcsd.nouns import Frame
+from mdcsd.pictures import encode_png, read_image
 from mdcsd.prepare_dataset import prepare_dataset
 from mdcsd.preprocess import PreprocessSpec
 from mdcsd.recipe import load_settings
@@ -91,6 +94,36 @@ def test_couples_are_of_one_person():
     for real, fake in order.reshape(-1, 2):
         assert (LABELS[real], LABELS[fake]) == (0, 1)
         assert WHO[real] == WHO[fake]
+
+
+def test_couples_need_somebody_who_is_both(with_landmarks):
+    data = faces(with_landmarks[0], AugmentConfig())
+    labels = data.labels()
+    data.people = lambda: [(f"{label} {i}", True) for i, label in enumerate(labels)]
+    with pytest.raises(DataError, match="no source id is of both"):
+        EpochDraw(data, TrainConfig(balance="couples"), BlendConfig())
+
+
+def test_of_an_oblong_crop_the_middle_square_is_learned_and_judged(tmp_path):
+    """Wide crops lost their right side, high ones ended a training."""
+    for folder in ("original", "fake"):
+        for number, size in enumerate(((80, 120, 3), (120, 80, 3))):
+            noise = np.random.default_rng(number).integers(0, 256, size, dtype=np.uint8)
+            path = tmp_path / "faces" / "train" / folder / f"{number}_0000.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode_png(noise))
+    config = PrepareDatasetConfig(directory=str(tmp_path / "faces"), raw=True, color=True)
+    prepare_dataset(config)
+    rough = AugmentConfig(enabled=True, crop=1, noise=1, rescale=0, blur=1, cutout=1)
+    data = faces(dataset_folder(config, "train"), AugmentConfig())
+    degraded = faces(dataset_folder(config, "train"), rough)
+    whole = {f"{n}": read_image(tmp_path / f"faces/train/fake/{n}_0000.png") for n in range(2)}
+    for index in range(len(data)):
+        record = data.record(index)
+        frame = Frame(0, 0.0, whole[record.key.video_id])
+        judged = whole_picture(frame, "v", record.crop_scale)
+        assert np.array_equal(record.image, judged.rgb) and judged.rgb.shape == (80, 80, 3)
+        assert degraded[index][0].shape == (3, 64, 64)
 
 
 def test_couples_of_even_people():

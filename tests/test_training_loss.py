@@ -35,6 +35,10 @@ def test_the_teachers_share_by_hand():
     mixed = distilled_losses(losses, logits, torch.tensor([0.2, 0.9]), 0.25)
     expected = [0.75 * 1 + 0.25 * math.log(2), 0.75 * 3 + 0.25 * math.log(2)]
     assert mixed.tolist() == pytest.approx(expected)
+    heavy = distilled_losses(
+        losses, logits, torch.tensor([0.2, 0.9]), 0.25, torch.tensor([1.0, 4.0])
+    )
+    assert heavy.tolist() == pytest.approx([expected[0], expected[1] + 0.75 * math.log(2)])
 
 
 def test_pictures_and_losses_are_mixed_by_one_share():
@@ -49,6 +53,8 @@ def test_pictures_and_losses_are_mixed_by_one_share():
     own, other = (smoothed_losses(logits, each, 0.1) for each in (label, label[order]))
     rest = 1 - mixed.share
     torch.testing.assert_close(mixed.losses(logits, 0.1), mixed.share * own + rest * other)
+    weighted = mixed.share * weights[label] * own + rest * weights[label[order]] * other
+    torch.testing.assert_close(mixed.losses(logits, 0.1, weights), weighted)
     expected = mixed.share * weights[label] + rest * weights[label[order]]
     torch.testing.assert_close(mixed.weights(weights), expected)
     torch.testing.assert_close(mixed.alike(image), mixed.image)
@@ -186,6 +192,15 @@ def test_a_run_can_start_from_a_checkpoint(train_set, val_set, tmp_path):
     first = second.best
     with pytest.raises(DataError, match=r"network.name is cnn, the settings say mdcsd"):
         train(settings(train_set, val_set, tmp_path / "c", train__start_from=str(first)))
+    known = load_checkpoint(first)
+    start = settings(train_set, val_set, tmp_path / "c", model="cnn", train__start_from=str(first))
+    for change, told in (
+        ({"preprocess": replace(known.preprocess, representation="dct")}, "looks at dct of 3"),
+        ({"class_names": ("original", "A", "B")}, "tells original, A, B apart, this training"),
+    ):
+        save_checkpoint(replace(known, **change), first)
+        with pytest.raises(DataError, match=told):
+            setup(start)
 
 
 def test_a_cosine_is_of_one_length(train_set, val_set, tmp_path):

@@ -138,7 +138,7 @@ class BlendConfig:
     def __post_init__(self) -> None:
         """Refuse shares out of range, and weights that leave nothing to draw."""
         _check_between("blend.share", self.share, 0.0, 1.0)
-        _check_between("blend.largest_mask", self.largest_mask, 0.01, 1.0)
+        _check_between("blend.largest_mask", self.largest_mask, LEAST_MASK, 1.0)
         _check_between("blend.other_person", self.other_person, 0.0, 1.0)
         _check_between("blend.painted_donors", self.painted_donors, 0.0, 1.0)
         _check_between("blend.smallest", self.smallest, 0.05, 1.0)
@@ -181,6 +181,7 @@ class AutoencoderConfig:
         check_counts(self.seed, 0)
 
 
+LEAST_MASK = 0.01
 OTHER_PERSON = "other_person"  # the kind of blends with a donor, which weighs by its share
 KINDS = ("self_blend", "frequency", "down_up", "codec", "low_rank", "smooth")
 AUTOENCODER = "autoencoder"  # the kind that needs a file

@@ -39,6 +39,7 @@ _KIND = "face autoencoder, version 2"
 _CODE_CHANNELS, _CODE_PX = 256, _FACE_PX // 16
 _LEAST_CHANNELS = 16
 _TOLD = ("steps", "batch_size", "learning_rate", "seed")
+_LOOK_STEPS = 100  # between looks at the loss: each makes a GPU wait
 _MARGIN = 0.08  # around the landmarks, as a share of their extent
 _MOST_NOISE = 0.25  # in the code, of its standard deviation
 
@@ -175,35 +176,34 @@ def fit_autoencoder(
         raise InputError("expected TRAIN_DATASET, *_tf folders, and --output FILE.")
     if not config.output.endswith(".safetensors"):
         raise InputError(f"--output {config.output}: expected a name that ends in .safetensors.")
-    with storage.writing(Path(config.output)) as file:  # refuses a bad name before the work
-        shards = _open_training(config.train_datasets)
-        faces = _real_faces(shards)
-        network, losses = _train(faces, config, on_step)
-        some = max(config.steps // 20, 1)
-        fitted = Fitted(len(faces), float(losses[:some].mean()), float(losses[-some:].mean()))
-        if not np.isfinite(fitted.last_loss):
-            raise DataError(
-                f"the loss ended as {fitted.last_loss}. Give a lower rate: --set "
-                f"autoencoder.learning_rate={config.learning_rate / 3:.1g}"
-            )
-        header = {
-            **environment(),
-            "kind": _KIND,
-            "data": shards.name,
-            "fingerprint": shards.fingerprint,
-            "split_by": shards.split_rule,
-            "faces": len(faces),
-            "loss": fitted.last_loss,
-            "settings": {name: getattr(config, name) for name in _TOLD},
-        }
-        file.write(pack_tensors(network.state_dict(), header))
+    output = Path(config.output)
+    storage.check_writable(output)  # before the work
+    shards = _open_training(config.train_datasets)
+    faces = _real_faces(shards)
+    network, losses = _train(faces, config, on_step)
+    some = max(config.steps // 20, 1)
+    fitted = Fitted(len(faces), float(losses[:some].mean()), float(losses[-some:].mean()))
+    header = {
+        **environment(),
+        "kind": _KIND,
+        "data": shards.name,
+        "fingerprint": shards.fingerprint,
+        "split_by": shards.split_rule,
+        "faces": len(faces),
+        "loss": fitted.last_loss,
+        "settings": {name: getattr(config, name) for name in _TOLD},
+    }
+    storage.write_bytes(output, pack_tensors(network.state_dict(), header))
     return fitted
 
 
 def _train(
     faces: RgbArray, config: AutoencoderConfig, on_step: Callable[[int, int], None]
 ) -> tuple[FaceAutoencoder, torch.Tensor]:
-    """Train on faces (N, 96, 96, 3); returns the network and the loss of every step."""
+    """Train on faces (N, 96, 96, 3); returns the network and the loss of every step.
+
+    Raises: DataError if the loss is no number.
+    """
     device = torch.device(choose_device(config.device))
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
@@ -227,6 +227,12 @@ def _train(
         optimizer.step()
         losses[step] = loss.detach()
         on_step(step + 1, config.steps)
+        is_looked_at = (step + 1) % _LOOK_STEPS == 0 or step + 1 == config.steps
+        if is_looked_at and not np.isfinite(float(losses[step])):
+            raise DataError(
+                f"the loss is {float(losses[step])} at step {step + 1}. Give a lower rate: --set "
+                f"autoencoder.learning_rate={config.learning_rate / 3:.1g}"
+            )
     return network, losses.cpu()
 
 

@@ -37,7 +37,7 @@ from mdcsd.augment import (
     to_side,
     warp_box,
 )
-from mdcsd.augment_config import AUTOENCODER, OTHER_PERSON, BlendConfig
+from mdcsd.augment_config import AUTOENCODER, LEAST_MASK, OTHER_PERSON, BlendConfig
 from mdcsd.blend_masks import draw_mask
 from mdcsd.donors import Donor, lay_over
 from mdcsd.encoding import code_h264
@@ -107,7 +107,7 @@ def blend_face(
     small_px = max(round(side * rng.uniform(config.smallest, 1.0)), _LEAST_PX)
     small = to_side(rgb, small_px, cv2.INTER_AREA)
     points = landmarks_xy_px * np.float32(small_px / side)
-    bounded = replace(config, largest_mask=_SPREAD * config.largest_mask)
+    bounded = replace(config, largest_mask=max(_SPREAD * config.largest_mask, LEAST_MASK))
     donor = _prepared(donor, small_px, config, repaint, rng)
     blend = _first_seen(partial(_draw_blend, small, points, bounded, rng, donor, repaint))
     real, fake = (to_side(face, side, cv2.INTER_LINEAR) for face in (blend.real, blend.fake))

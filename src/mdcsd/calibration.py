@@ -62,7 +62,12 @@ def calibrate(config: CalibrateConfig) -> Calibrated:
     checkpoint = load_checkpoint(path)
     if config.mirror:
         checkpoint = replace(checkpoint, network=replace(checkpoint.network, mirror=True))
-    trained_on = str(checkpoint.provenance.get("train_dataset", "")).split(" + ")
+    known = checkpoint.provenance
+    trained_on = [
+        name
+        for stage in (known, *known.get("stages", ()))
+        for name in str(stage.get("train_dataset") or "").split(" + ")
+    ]
     shards = [_open_validation(Path(each), trained_on) for each in config.val_datasets]
     names = " + ".join(each.name for each in shards)
     measured = _lay_together(

@@ -253,7 +253,8 @@ class TrainConfig:
     as their faces go: none comes twice in an epoch before all came once."""
     unpaired_real: float = 0.0
     """Share of samples beside couples and blends that are real faces of people without a
-    manipulated one, of all such people equally often, 0 to 1: couples leave them out."""
+    manipulated one, of all such people equally often, 0 to 1: couples take such a face only where
+    there is no real one of who is manipulated."""
     label_smoothing: float = 0.0
     """Targets are this far from 0 and 1, halved."""
     mixup: float = 0.0
@@ -275,7 +276,7 @@ class TrainConfig:
     """The pupil's pictures, or the same faces before `[augment]` takes quality away (blur, rescale,
     noise, h264, jpeg, cutout): the pupil then learns to judge them as if it had not."""
     output: str | None = None
-    """Run folder; none makes runs/MODEL-DATE-TIME."""
+    """Run folder; none makes runs/MODEL-DATE-TIME-XXXX."""
     resume: str | None = None
     """Run folder to go on with."""
     save_steps: int = 1000

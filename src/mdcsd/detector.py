@@ -35,7 +35,7 @@ from mdcsd.metrics import describe_pooling, pool_video
 from mdcsd.network import to_score
 from mdcsd.nouns import FaceCrop, FloatArray, Frame, RgbArray
 from mdcsd.pictures import read_image
-from mdcsd.preprocess import crop_to_tensor
+from mdcsd.preprocess import crop_to_tensor, middle_square
 from mdcsd.quality import LeftOut, leave_out
 from mdcsd.tracks import Tracker, find_changes, take_look
 from mdcsd.video import decoded_ahead, iter_frames
@@ -285,9 +285,7 @@ def _batches(
 
 def whole_picture(frame: Frame, video_id: str, crop_scale: float) -> FaceCrop:
     """Take a picture that is a crop already; of an oblong one the square in the middle."""
-    height, width = frame.rgb.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
+    left, top, side = middle_square(*frame.rgb.shape[:2])
     return FaceCrop(
         video_id=video_id,
         frame_index=frame.index,

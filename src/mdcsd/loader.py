@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mdcsd.errors import DataError, RecordError
 from mdcsd.nouns import Batch, FloatImage, IntArray, Origin
-from mdcsd.preprocess import PreprocessSpec, to_tensor
+from mdcsd.preprocess import PreprocessSpec, middle_square, to_tensor
 from mdcsd.records import FaceRecord, PixelArray, decode_record, read_landmarks, read_person
 from mdcsd.shard_set import ShardSet
 from mdcsd.tfrecord import ShardReader
@@ -87,12 +87,14 @@ class FaceDataset(Dataset[Sample]):
         return tensor, label, origin, before
 
     def record(self, index: int) -> FaceRecord:
-        """Read, verify and decode one record."""
+        """Read, verify and decode one record; of an oblong picture the square in the middle."""
         number = int(self._kept[index])
         try:
-            return decode_record(self._read(number), number, self._shards.facts)
+            record = decode_record(self._read(number), number, self._shards.facts)
         except RecordError as error:
             raise RecordError(f"{self._shards.path}: {error}") from None
+        left, top, side = middle_square(*record.image.shape[:2])
+        return replace(record, image=record.image[top : top + side, left : left + side])
 
     def labels(self) -> IntArray:
         """Every sample's class index."""

@@ -91,6 +91,12 @@ def crop_to_tensor(rgb: RgbArray, crop_scale: float, spec: PreprocessSpec) -> to
     return to_tensor(represent(pixels, spec.representation), spec.crop_scale, spec)
 
 
+def middle_square(height: int, width: int) -> tuple[int, int, int]:
+    """Say which square of an oblong crop is judged, and learned from: (left, top, side)."""
+    side = min(height, width)
+    return (width - side) // 2, (height - side) // 2, side
+
+
 def kept_part(side: int, crop_scale: float, wanted_scale: float) -> slice:
     """Say which rows, or columns, of a crop the network sees: the middle ones."""
     kept = round(side * min(wanted_scale / crop_scale, 1.0))

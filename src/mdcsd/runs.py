@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import platform
+import secrets
 import shlex
 import subprocess
 import sys
@@ -105,16 +106,16 @@ class RunFolder:
         """Whether the run was saved: at an epoch's end, or within its first."""
         return self._state.is_file()
 
-    def begin(self, settings: Settings) -> None:
-        """Write settings and environment of a new run.
-
-        Raises: SettingError if the folder already holds a run that can go on.
-        """
+    def check_new(self) -> None:
+        """Refuse a folder that already holds a run that can go on, with a SettingError."""
         if self.can_go_on:
             raise SettingError(
                 f"{self.path}: holds a run already. Go on with it by --resume {self.path}, or give "
                 "another --output."
             )
+
+    def begin(self, settings: Settings) -> None:
+        """Write settings and environment of a new run; `check_new` before the work."""
         kept = asdict(settings)
         kept["given"] = sorted(settings.given)
         storage.write_json(self.path / "settings.json", kept)
@@ -201,8 +202,9 @@ class RunFolder:
 
 
 def new_run_path(model: str) -> Path:
-    """Name a folder for a run: runs/MODEL-DATE-TIME."""
-    return Path("runs") / f"{model}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
+    """Name a folder for a run: runs/MODEL-DATE-TIME-XXXX, of two begun in one second, too."""
+    now = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"{model}-{now}-{secrets.token_hex(2)}"
 
 
 def environment() -> dict[str, Any]:

@@ -48,12 +48,9 @@ def fit_real_log_dct_mean(
 
     Returns: float32 (C, 64, 64), see `frequency.log_dct_bands`.
     """
-    order = epoch_order(len(data), config.seed, _FIT_DRAW).tolist()
-    total, n_left = torch.zeros(1, dtype=torch.float64), _REAL_SAMPLES
-    for batch in iter_batches(data, cut_batches(order, config.batch_size, 1), 0, config.workers):
-        real = batch.image[batch.label == 0][:n_left]
-        total = total + log_dct_bands(real, spec.representation).double().sum(0)
-        n_left -= len(real)
-        if not n_left:
-            break
-    return (total / (_REAL_SAMPLES - n_left)).float()
+    order = epoch_order(len(data), config.seed, _FIT_DRAW)
+    real = order[data.labels()[order] == 0][:_REAL_SAMPLES].tolist()
+    total = torch.zeros(1, dtype=torch.float64)
+    for batch in iter_batches(data, cut_batches(real, config.batch_size, 1), 0, config.workers):
+        total = total + log_dct_bands(batch.image, spec.representation).double().sum(0)
+    return (total / len(real)).float()

@@ -113,13 +113,15 @@ def fit(job: TrainJob, rank: Rank, folder: RunFolder, hooks: Hooks) -> TrainResu
     _check_processes(config, draw.n_drawn, rank)
     state = _resumed_state(job, folder) if config.resume else None
     job = replace(job, stages=state.stages) if state else job
+    if not config.resume:
+        folder.check_new()
+    teacher = Teacher(Path(config.teacher), job, rank) if config.teacher else None
     learning = learner.start(job, rank, plain, state)
     if rank.is_main:
         if not config.resume:
             folder.begin(job.settings)
         hooks.on_begin(folder, job)
     rows, part = learning.rows, state.part if state else EpochPart()
-    teacher = Teacher(Path(config.teacher), job, rank) if config.teacher else None
     real_mean = fit_real_log_dct_mean(plain, config, job.spec) if rank.is_main else None
     while len(rows) < config.epochs and not _stops(rows, config):
         epoch = data.epoch = len(rows)

@@ -135,10 +135,10 @@ class EpochDraw:
     def __init__(self, data: TrainingFaces, config: TrainConfig, blend: BlendConfig) -> None:
         """Look through the data set for what is drawn by.
 
-        Raises: DataError if blends are asked for and no real face has landmarks, couples and no
-            face is manipulated, or unpaired real faces and there are none; SettingError if the
-            loss would weigh classes by records where many are blends, or shares are more than 1
-            together.
+        Raises: DataError if blends are asked for and no real face has landmarks, couples and
+            nobody is both real and manipulated, or unpaired real faces and there are none;
+            SettingError if the loss would weigh classes by records where many are blends, or
+            shares are more than 1 together.
         """
         self.n_drawn = config.epoch_samples or len(data)
         self._config = config
@@ -172,6 +172,15 @@ class EpochDraw:
                 f"{config.train_dataset}: blend.share = {share:g} needs real crops with landmarks, "
                 "and there are none. Prepare the data set with --landmarks."
             )
+        if share < 1 and config.balance == "couples":
+            real_of = _real_of(self._labels, self._identities)
+            fakes = np.flatnonzero(self._labels > 0).tolist()
+            if not any(self._identities[number] in real_of for number in fakes):
+                raise DataError(
+                    f"{config.train_dataset}: train.balance = couples needs real faces of the "
+                    "people who are manipulated, and no source id is of both. Give --set "
+                    "train.balance=sampling, or name files after their originals (000_003 and 000)."
+                )
         if config.unpaired_real and not len(find_unpaired(self._labels, self._identities)):
             raise DataError(
                 f"{config.train_dataset}: train.unpaired_real = {config.unpaired_real:g} needs "
@@ -275,24 +284,34 @@ def _one_of_each_person(
         of_person[identities[number]].append(number)
     people = list(of_person.values())
     drawn = np.resize(rng.permutation(len(people)), n_drawn)
-    return np.array([rng.choice(people[person]) for person in drawn.tolist()], np.int64)
+    return np.array([_one_of(people[person], rng) for person in drawn.tolist()], np.int64)
 
 
 def _couples(
     labels: IntArray, identities: list[str], n_drawn: int, even: float, rng: np.random.Generator
 ) -> IntArray:
     """Manipulated faces, each beside a real one of the same person if there is one."""
-    real_of: dict[str, list[int]] = defaultdict(list)
-    for number in np.flatnonzero(labels == 0):
-        real_of[identities[number]].append(int(number))
+    real_of = _real_of(labels, identities)
     everybody = np.flatnonzero(labels == 0).tolist()
     fakes = _drawn_evenly(np.flatnonzero(labels > 0), identities, (n_drawn + 1) // 2, even, rng)
     drawn = [
         each
         for fake in fakes.tolist()
-        for each in (int(rng.choice(real_of.get(identities[fake]) or everybody)), fake)
+        for each in (_one_of(real_of.get(identities[fake]) or everybody, rng), fake)
     ]
     return np.array(drawn[:n_drawn], np.int64)
+
+
+def _real_of(labels: IntArray, identities: list[str]) -> dict[str, list[int]]:
+    """Numbers of the real faces of each person."""
+    real_of: dict[str, list[int]] = defaultdict(list)
+    for number in np.flatnonzero(labels == 0).tolist():
+        real_of[identities[number]].append(number)
+    return real_of
+
+
+def _one_of(numbers: list[int], rng: np.random.Generator) -> int:
+    return numbers[int(rng.integers(len(numbers)))]
 
 
 def _drawn_evenly(

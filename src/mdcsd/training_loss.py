@@ -34,11 +34,13 @@ class Teacher:
         checkpoint = load_checkpoint(path)
         spec = checkpoint.preprocess
         alike = (spec.representation, spec.channels, spec.crop_scale, len(checkpoint.class_names))
-        mine = (job.spec.representation, job.spec.channels, job.spec.crop_scale, 2)
-        if alike != mine or len(job.classes.names) != 2:
+        n_classes = len(job.classes.names)
+        mine = (job.spec.representation, job.spec.channels, job.spec.crop_scale, n_classes)
+        if alike != mine or n_classes != 2:
             raise DataError(
                 f"{path}: a teacher of {alike} (representation, channels, crop scale, classes) for "
-                f"a pupil of {mine}. Train the teacher on the pupil's data set, with two classes."
+                f"a pupil of {mine}. Train both on the same data set, with two classes (--set "
+                "train.binary=true)."
             )
         self._side = spec.image_size_px
         if self._side < job.spec.image_size_px and spec.representation != "raw":
@@ -83,10 +85,14 @@ class Mixed:
         """Mix other pictures of the same faces, (B, C, S, S), by the same shares."""
         return torch.lerp(image[self.order], image, self.share)
 
-    def losses(self, logits: torch.Tensor, smoothing: float) -> torch.Tensor:
-        """Losses against both labels by their shares, (B,)."""
+    def losses(
+        self, logits: torch.Tensor, smoothing: float, of_class: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Losses against both labels by their shares, each times its class's weight, (B,)."""
         own = smoothed_losses(logits, self.label, smoothing)
         others = smoothed_losses(logits, self.other, smoothing)
+        if of_class is not None:
+            own, others = of_class[self.label] * own, of_class[self.other] * others
         return self.share * own + (1.0 - self.share) * others
 
     def weights(self, of_class: torch.Tensor) -> torch.Tensor:
@@ -126,13 +132,17 @@ def smoothed_losses(logits: torch.Tensor, label: torch.Tensor, smoothing: float)
 
 
 def distilled_losses(
-    losses: torch.Tensor, logits: torch.Tensor, taught: torch.Tensor, share: float
+    losses: torch.Tensor,
+    logits: torch.Tensor,
+    taught: torch.Tensor,
+    share: float,
+    weights: torch.Tensor | float = 1.0,
 ) -> torch.Tensor:
-    """Mix the losses against labels with those against a teacher's scores (B,)."""
+    """Mix losses against labels with those, times `weights`, against a teacher's scores (B,)."""
     against = functional.binary_cross_entropy_with_logits(
         logits[:, 0].float(), taught, reduction="none"
     )
-    return (1.0 - share) * losses + share * against
+    return (1.0 - share) * losses + share * weights * against
 
 
 def read_losses(

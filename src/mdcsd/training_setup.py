@@ -107,7 +107,9 @@ def setup(settings: Settings) -> TrainJob:
         pretrained_sha256=None
         if config.start_from
         else _sha256_if_given(settings.network.pretrained_file),
-        stages=() if goes_on else _stages_before(config.start_from, settings.network),
+        stages=()
+        if goes_on
+        else _stages_before(config.start_from, settings.network, spec, classes),
         teacher=load_checkpoint(Path(config.teacher)).checkpoint_id if config.teacher else None,
         teacher_sha256=_sha256_if_given(config.teacher),
         autoencoder=describe_autoencoder(settings.blend) if blends else None,
@@ -219,10 +221,13 @@ def _check_alike(train_set: ShardSet, val_set: ShardSet) -> None:
         )
 
 
-def _stages_before(path: str | None, network: NetworkConfig) -> tuple[Stage, ...]:
+def _stages_before(
+    path: str | None, network: NetworkConfig, spec: PreprocessSpec, classes: Classes
+) -> tuple[Stage, ...]:
     """What the checkpoint that training starts from says of itself, and of what it came from.
 
-    Raises: DataError if it is of another network, even one whose tensors would fit.
+    Raises: DataError if it is of another network, even one whose tensors would fit, looks at other
+        pictures, or tells other classes apart.
     """
     if path is None:
         return ()
@@ -234,6 +239,18 @@ def _stages_before(path: str | None, network: NetworkConfig) -> tuple[Stage, ...
                 f"{path}: network.{what} is {there}, the settings say {wanted}. Start from a "
                 "checkpoint of the same network."
             )
+    there = checkpoint.preprocess
+    if (there.representation, there.channels) != (spec.representation, spec.channels):
+        raise DataError(
+            f"{path}: looks at {there.representation} of {there.channels} channel(s), the data set "
+            f"has {spec.representation} of {spec.channels}. Prepare it with the same flags."
+        )
+    names = checkpoint.class_names
+    if len(names) != len(classes.names) or (len(names) > 2 and names != classes.names):
+        raise DataError(
+            f"{path}: tells {', '.join(names)} apart, this training {', '.join(classes.names)}. "
+            "Give --set train.binary=true to both, or the same classes."
+        )
     known = checkpoint.provenance
     told = {name: known.get(name) for name in _TOLD_OF_A_STAGE}
     stage: Stage = {"checkpoint_id": checkpoint.checkpoint_id, **told}

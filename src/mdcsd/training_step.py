@@ -62,11 +62,14 @@ def _lay_gradients(
     with training_autocast(rank.device, config.precision):
         logits = learning.parallel(mixed.image)
     losses = mixed.losses(logits, config.label_smoothing)
+    weighted = mixed.losses(logits, config.label_smoothing, of_class)
     if taught is not None:
+        of_labels = mixed.weights(of_class)
         losses = distilled_losses(losses, logits, taught, config.teacher_share)
+        weighted = distilled_losses(weighted, logits, taught, config.teacher_share, of_labels)
     # Gradients are averaged over processes: dividing by the samples of all of them and
     # multiplying by their number gives the mean over the whole batch.
-    loss = (losses * mixed.weights(of_class)).sum() / n_in_step * rank.count
+    loss = weighted.sum() / n_in_step * rank.count
     (loss + regularisation(learning.network, job)).backward()  # type: ignore[no-untyped-call]
     return losses
 

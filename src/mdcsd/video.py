@@ -218,13 +218,13 @@ def _duration_s(container: Any) -> float | None:
     """How long the file says it lasts; Matroska says when it ends."""
     if not container.duration:
         return None
-    end_s = container.duration / av.time_base
+    end_s: float = container.duration / av.time_base
     start_s = _start_s(container) if "matroska" in container.format.name else 0.0
     return end_s - start_s if end_s > start_s else end_s
 
 
 def _start_s(container: Any) -> float:
-    return max((container.start_time or 0) / av.time_base, 0.0)
+    return float(max((container.start_time or 0) / av.time_base, 0.0))
 
 
 def _bit_rate(container: Any, stream: Any) -> float | None:

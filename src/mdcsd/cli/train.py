@@ -63,7 +63,8 @@ BatchSize = Annotated[
 L1 = Annotated[float | None, typer.Option("--l1", help="Times mean |w|.", show_default="0.01")]
 L2 = Annotated[float | None, typer.Option("--l2", help="Times mean w^2.", show_default="0.01")]
 Output = Annotated[
-    str | None, typer.Option("--output", help="Run folder.", show_default="runs/MODEL-DATE-TIME")
+    str | None,
+    typer.Option("--output", help="Run folder.", show_default="runs/MODEL-DATE-TIME-XXXX"),
 ]
 Resume = Annotated[
     str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run folder.")
