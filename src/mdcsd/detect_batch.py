@@ -173,7 +173,7 @@ class Batch:
             return []
         anew = {_cell(str(path)) for path in self.inputs}
         with open(path, encoding="utf-8", errors="replace", newline="") as file:
-            rows = [row for row in csv.reader(file) if row and row[0] not in anew]
+            rows = [r for r in csv.reader(file) if len(r) == len(_COLUMNS) and r[0] not in anew]
         return [_csv_line(row) for row in rows] if rows[:1] == [list(_COLUMNS)] else []
 
     def _write_index(self, rows: list[IndexRow]) -> None:

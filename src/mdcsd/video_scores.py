@@ -6,6 +6,7 @@ perturbed version of it is cut at the same places, so that versions differ in no
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -194,19 +195,19 @@ def _score_recoded(
     for crop in located:
         waiting[crop.frame_index].append(replace(crop, rgb=_blank(size_px)))
     scores: list[float] = []
-    with tempfile.TemporaryDirectory(prefix="mdcsd-") as folder:
-        recoded = Path(folder) / "recoded.mp4"
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="mdcsd-") as folder:
+            recoded = Path(folder) / "recoded.mp4"
             recode_video(path, recoded, round(version.parameter))
-        except OSError as error:  # no fault of the video, which would count as unreadable
-            raise DataError(
-                f"{folder}: a clip encoded anew cannot be written ({error.strerror or error}). "
-                "Free space there, or set TMPDIR to another folder."
-            ) from error
-        last = max(waiting)
-        for frame in iter_frames(recoded, FrameSelection(end=last + 1)):
-            crops = [_cut_again(crop, frame.rgb) for crop in waiting.pop(frame.index, [])]
-            scores += detector.score(crops)[0].tolist()
+            last = max(waiting)
+            for frame in iter_frames(recoded, FrameSelection(end=last + 1)):
+                crops = [_cut_again(crop, frame.rgb) for crop in waiting.pop(frame.index, [])]
+                scores += detector.score(crops)[0].tolist()
+    except OSError as error:  # no fault of the video, which would count as unreadable
+        raise DataError(
+            f"a clip encoded anew cannot be written ({error.strerror or error}). Free space in "
+            f"{os.environ.get('TMPDIR', '/tmp')}, or set TMPDIR to another folder."
+        ) from error
     if waiting:
         raise MediaError(f"{path}: lost frames when encoded anew as H.264.")
     return scores
