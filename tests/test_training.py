@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from conftest import save_noise
-from mdcsd import inference, learner, spectrum_fit, training
+from mdcsd import inference, learner, runs, spectrum_fit, training
 from mdcsd.checkpoint import load_checkpoint
 from mdcsd.config import NetworkConfig, PrepareDatasetConfig
 from mdcsd.distributed import Rank
@@ -516,3 +516,13 @@ def test_what_is_trained_on_does_not_choose_the_epoch(train_set, tmp_path):
     with pytest.raises(DataError, match="is trained on, and cannot choose"):
         train(settings(train_set, train_set, tmp_path / "run", model="cnn"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_says_of_which_commit_its_training_began(
+    train_set, val_set, tmp_path, monkeypatch
+):
+    """A checkout may move on, or be edited, while a training runs from it."""
+    commits = iter(["begun"] + ["edited+"] * 20)
+    monkeypatch.setattr(runs, "git_commit", lambda: next(commits))
+    run = train(settings(train_set, val_set, tmp_path / "r", model="cnn", train__epochs=1))
+    assert load_checkpoint(run.best).provenance["git_commit"] == "begun"

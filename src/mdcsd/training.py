@@ -314,7 +314,8 @@ def _checkpoint(job: TrainJob, rank: Rank, learning: Learner, measured: Measured
         calibration=fit_calibration(measured, job.val_set.name),
         state_dict=learner.on_cpu(learning.kept),
         provenance={
-            **environment(),
+            **job.made,
+            "date": environment()["date"],
             "train_dataset": job.train_set.name,
             "val_dataset": job.val_set.name,
             "split_by": job.train_set.split_rule,

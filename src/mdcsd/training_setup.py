@@ -16,7 +16,7 @@ from mdcsd.errors import DataError, InputError, SettingError
 from mdcsd.loader import Classes
 from mdcsd.network import build_network
 from mdcsd.preprocess import PreprocessSpec
-from mdcsd.runs import RunFolder, Stage
+from mdcsd.runs import RunFolder, Stage, environment
 from mdcsd.settings import Settings
 from mdcsd.shard_set import (
     ShardSet,
@@ -40,7 +40,8 @@ class TrainJob:
     `stages` are the trainings that came before; of a resumed run its saved state tells them.
     `teacher` is the id of the checkpoint that teaches; its temperature, which the id leaves out,
     is in what it teaches and in the file's `teacher_sha256`. `autoencoder` says what paints faces
-    of blends, if anything does, see `describe_autoencoder`.
+    of blends, if anything does, see `describe_autoencoder`. `made` is `runs.environment` at the
+    start: the checkout that a training runs from may change before its checkpoints are written.
     """
 
     network: NetworkConfig
@@ -58,6 +59,7 @@ class TrainJob:
     teacher: str | None
     teacher_sha256: str | None
     autoencoder: dict[str, Any] | None
+    made: dict[str, Any]
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -113,6 +115,7 @@ def setup(settings: Settings) -> TrainJob:
         teacher=load_checkpoint(Path(config.teacher)).checkpoint_id if config.teacher else None,
         teacher_sha256=_sha256_if_given(config.teacher),
         autoencoder=describe_autoencoder(settings.blend) if blends else None,
+        made=environment(),
     )
     _check_alike(train_set, val_set)
     if (blends or settings.augment.enabled) and (spec.representation, spec.channels) != ("raw", 3):
