@@ -83,7 +83,7 @@ def a_verdict(**changes) -> Verdict:
     )
     media = MediaFacts(
         "video", "mov,mp4", "QuickTime / MOV", "h264", "H.264", 640, 360, 123_456,
-        duration_s=3.2, frame_rate=25.0, bit_rate_bps=300_000.0,
+        duration_s=3.2, frame_rate=30000 / 1001, bit_rate_bps=300_000.0,
         tags={"encoder": "Lavf62", "title": "holiday"}, hints=("packed anew",), credentials="none",
     )  # fmt: skip
     verdict = Verdict(
@@ -119,7 +119,7 @@ def test_all_that_a_reader_needs_is_said():
         "at most 5 % of real ones are called likely manipulated",
         "val: 140 real, 560 manipulated videos", "not the probability",
         "Several people: 2 tracks", "Strong compression: JPEG", "ab" * 32, "QuickTime / MOV",
-        "H.264", "360 px", "3.20 s", "25 a second", "300 kbit/s", "holiday", "Packed anew",
+        "H.264", "360 px", "3.20 s", "29.97 a second", "300 kbit/s", "holiday", "Packed anew",
         "None found", "a missing one is nothing", "0123456789ab", "frames 16, pool track",
         "mdcsd 9.9.9", "2026-01-02T03:04:05", "CC BY-NC 4.0", "What this method cannot do",
     ):  # fmt: skip

@@ -526,3 +526,8 @@ def test_a_checkpoint_says_of_which_commit_its_training_began(
     monkeypatch.setattr(runs, "git_commit", lambda: next(commits))
     run = train(settings(train_set, val_set, tmp_path / "r", model="cnn", train__epochs=1))
     assert load_checkpoint(run.best).provenance["git_commit"] == "begun"
+
+
+def test_two_runs_of_one_second_have_folders_of_their_own():
+    names = {runs.new_run_path("mdcsd").name for _ in range(3)}
+    assert len(names) == 3 and all(name.startswith("mdcsd-20") for name in names)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -85,7 +85,9 @@ def score_videos(
     """
     judged: list[tuple[VideoEntry, ScoredVideo]] = []
     for number, entry in enumerate(entries, start=1):
-        judge = partial(_try_entry, detector, entry, n_frames, perturbations, seed)
+        judge = partial(
+            _or_unread, partial(_score_entry, detector, entry, n_frames, perturbations, seed)
+        )
         judged.append((entry, journal.get(entry, judge) if journal else judge()))
         progress(number, len(entries))
     origins = tuple(origin for entry, scored in judged for origin in _origins(entry, scored))
@@ -106,15 +108,9 @@ def score_videos(
     )
 
 
-def _try_entry(
-    detector: Detector,
-    entry: VideoEntry,
-    n_frames: int,
-    perturbations: Sequence[Perturbation],
-    seed: int,
-) -> ScoredVideo:
+def _or_unread(score: Callable[[], ScoredVideo]) -> ScoredVideo:
     try:
-        return _score_entry(detector, entry, n_frames, perturbations, seed)
+        return score()
     except (InputError, OSError) as error:  # damaged, or gone since the scan
         return ScoredVideo(error=str(error))
 

@@ -305,6 +305,21 @@ def test_all_of_it_by_keyboard(page, clip):
     page.wait(lambda: focused(page).get_attribute("id") == "report-title")
 
 
+def test_a_file_dropped_beside_the_zone_is_taken_too(page):
+    """The browser would open it in place of the page, and lose what waits to be sent."""
+    page.driver.get(page.origin)
+    is_kept = page.driver.execute_script(
+        "const dropped = new DataTransfer();"
+        "dropped.items.add(new File(['no picture'], 'beside.mp4'));"
+        "const options = {dataTransfer: dropped, bubbles: true, cancelable: true};"
+        "return !document.body.dispatchEvent(new DragEvent('drop', options));"
+    )
+    assert is_kept
+    page.wait(lambda: "beside.mp4" in page.find("#list").text)
+    page.wait(lambda: "no video or picture" in page.find("#list").text)  # what the server says
+    page.errors()  # the refusal, which the browser logs
+
+
 def test_many_files_leave_the_page_its_connections(page, portrait, tmp_path):
     """A browser has six for one server, over all its tabs."""
     paths = [tmp_path / f"{number}.png" for number in range(8)]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mdcsd.cli.options import Assignments, Recipe, progress_bar, settings_of
+
+if TYPE_CHECKING:
+    from mdcsd.process_frames import Summary
 
 _NAMES = {
     name: f"process_frames.{name}"
@@ -65,6 +68,12 @@ def process_frames(
     settings = settings_of(ctx, recipe, assignments, _NAMES)
     with progress_bar("videos") as progress:
         summary = run(settings.process_frames, progress)
+    _tell(summary)
+    if summary.failed:
+        raise typer.Exit(2)
+
+
+def _tell(summary: Summary) -> None:
     print(
         f"{summary.n_videos} video(s), {summary.n_resumed} of them done before: "
         f"{summary.n_frames} frames, {summary.n_frames_without_face} without a face, "
@@ -80,4 +89,3 @@ def process_frames(
         print(f"error: {failed.error}", file=sys.stderr)
     if summary.failed:
         print(f"{len(summary.failed)} video(s) could not be read", file=sys.stderr)
-        raise typer.Exit(2)
