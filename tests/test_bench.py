@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from conftest import save_noise
 from mdcsd.augment_config import AUTOENCODER, KINDS, OTHER_PERSON, AutoencoderConfig
 from mdcsd.autoencoder import fit_autoencoder
 from mdcsd.bench import (
@@ -13,8 +14,11 @@ from mdcsd.bench import (
     bench_start,
 )
 from mdcsd.bench_network import bench_detect, bench_loader
+from mdcsd.config import PrepareDatasetConfig
 from mdcsd.errors import DataError
+from mdcsd.prepare_dataset import prepare_dataset
 from mdcsd.recipe import load_settings
+from mdcsd.split_writer import dataset_folder
 
 
 def test_start_is_timed_against_nothing():
@@ -51,6 +55,20 @@ def test_the_loader_is_timed_by_kind_of_sample(train_set):
     assert list(plain) == ["records as they are: images/s"] and min(plain.values()) > 0
     with pytest.raises(DataError, match="--landmarks"):  # noise has no face to blend
         bench_loader(load_settings(None, ["blend.share=0.5"], given), 64)
+
+
+def test_the_loader_is_timed_where_real_faces_come_by_themselves(with_landmarks, tmp_path):
+    for number in range(2):
+        save_noise(tmp_path / "alone" / "train" / "original" / f"n{number}_0000.png", number)
+    config = PrepareDatasetConfig(
+        directory=str(tmp_path / "alone"), raw=True, color=True, output=str(tmp_path)
+    )
+    prepare_dataset(config)
+    given = {"train": {"train_dataset": str(with_landmarks[0]), "image_size": (64, 64, 3)}}
+    given["train"]["also"] = (str(dataset_folder(config, "train")),)
+    shares = ["train.balance=couples", "train.unpaired_real=.1", "blend.share=.3"]
+    figures = bench_loader(load_settings(None, shares, given), 64)
+    assert len(figures) == 3 and min(figures.values()) > 0
 
 
 def test_judging_is_timed_against_decoding(clip):

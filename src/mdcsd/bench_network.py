@@ -43,7 +43,11 @@ def bench_loader(settings: Settings, n_samples: int) -> dict[str, float]:
     plain = replace(settings.blend, share=0.0)
     kinds = {"records as they are": replace(settings, blend=plain, augment=AugmentConfig())}
     if settings.blend.share:
-        blends = replace(settings, blend=replace(settings.blend, share=1.0))
+        blends = replace(
+            settings,
+            blend=replace(settings.blend, share=1.0),
+            train=replace(settings.train, unpaired_real=0.0),
+        )
         kinds = {"as training draws them": settings, **kinds, "real faces and blends": blends}
     return {f"{name}: images/s": _loaded_per_s(setup(each)) for name, each in kinds.items()}
 
