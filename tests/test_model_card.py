@@ -95,6 +95,9 @@ def test_every_stage_is_told(checkpoint):
     changed = replace(checkpoint, provenance={**checkpoint.provenance, "stages": [stage]})
     row = "checkpoint id 0123456789ab, command `mdcsd train a_tf`, hours 0.5"
     assert f"| earlier training 1 of 1, the oldest | {row} |" in write_card(changed, {})
+    stage |= {"averaged_from": ["ab12", "cd34"], "averaged_share": 0.5}
+    mean = "mean of the weights of (ab12 and cd34, 50% of the second's, which is told here)"
+    assert f"hours 0.5, {mean} |" in write_card(changed, {})
 
 
 def test_the_teacher_is_told_where_there_was_one(checkpoint):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mdcsd import learner, training
+from mdcsd.averaging import average_checkpoints
 from mdcsd.checkpoint import load_checkpoint, save_checkpoint
 from mdcsd.distributed import Rank
 from mdcsd.errors import DataError, SettingError
@@ -177,6 +178,12 @@ def test_a_run_can_start_from_a_checkpoint(train_set, val_set, tmp_path):
     (stage,) = after.provenance["stages"]
     assert stage["checkpoint_id"] == before.checkpoint_id
     assert stage["hours"] == before.provenance["hours"] and stage["seed"] == 0
+    mean = average_checkpoints(first, second.best, 0.5, tmp_path / "mean.safetensors")
+    third = train(settings(train_set, val_set, tmp_path / "e", model="cnn", train__epochs=1,
+                           train__start_from=str(tmp_path / "mean.safetensors")))  # fmt: skip
+    *_, stage = load_checkpoint(third.best).provenance["stages"]
+    assert stage["checkpoint_id"] == mean.checkpoint_id
+    assert stage["averaged_from"] == [before.checkpoint_id, after.checkpoint_id]
     never_saved = RunFolder(tmp_path / "d")
     never_saved.begin(settings(train_set, val_set, never_saved.path, model="cnn", train__epochs=1,
                                train__start_from=str(first)))  # fmt: skip

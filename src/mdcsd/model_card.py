@@ -157,7 +157,11 @@ def _averaged(known: Mapping[str, Any]) -> str:
 def _stage(known: Mapping[str, Any]) -> str:
     painter = known.get("autoencoder")
     told = {"command": _command(known), "autoencoder": f"({_facts(painter)})" if painter else None}
-    return _facts({**known, **told})
+    facts = {**known, **told}
+    if "averaged_from" in known:  # the rest is of the second of two
+        of = {"mean of the weights of": f"({_averaged(known)})"}
+        facts = {k: v for k, v in facts.items() if not k.startswith("averaged_")} | of
+    return _facts(facts)
 
 
 def _facts(known: Mapping[str, Any]) -> str:

@@ -31,6 +31,7 @@ _TOLD_OF_A_STAGE = (
     "command", "git_commit", "seed", "hours", "train_dataset", "pretrained_sha256", "teacher",
     "autoencoder",
 )  # fmt: skip
+_TOLD_OF_A_MEAN = ("averaged_from", "averaged_share")
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,7 @@ def _stages_before(
         )
     known = checkpoint.provenance
     told = {name: known.get(name) for name in _TOLD_OF_A_STAGE}
+    told |= {name: known[name] for name in _TOLD_OF_A_MEAN if name in known}
     stage: Stage = {"checkpoint_id": checkpoint.checkpoint_id, **told}
     return (*known.get("stages", ()), stage)
 
