@@ -156,12 +156,14 @@ def _averaged(known: Mapping[str, Any]) -> str:
 
 def _stage(known: Mapping[str, Any]) -> str:
     painter = known.get("autoencoder")
-    told = {"command": _command(known), "autoencoder": f"({_facts(painter)})" if painter else None}
-    facts = {**known, **told}
-    if "averaged_from" in known:  # the rest is of the second of two
-        of = {"mean of the weights of": f"({_averaged(known)})"}
-        facts = {k: v for k, v in facts.items() if not k.startswith("averaged_")} | of
-    return _facts(facts)
+    told = {
+        "command": _command(known),
+        "autoencoder": f"({_facts(painter)})" if painter else None,
+        "averaged_from": None,
+        "averaged_share": None,
+        "mean of the weights of": f"({_averaged(known)})" if "averaged_from" in known else None,
+    }
+    return _facts({**known, **told})
 
 
 def _facts(known: Mapping[str, Any]) -> str:
