@@ -19,7 +19,8 @@ ROOMS = (
     "errors", "nouns", "judging_nouns", "config", "augment_config",
     "judging_config", "settings", "recipe", "settings_text",
     "inputs", "storage", "default_weights", "catalogue",
-    "pictures", "frame_choice", "video", "encoding", "media_facts", "faces", "tracks", "masks",
+    "pictures", "frame_choice", "decode_plan", "damage",
+    "container", "video", "encoding", "media_facts", "faces", "tracks", "masks",
     "face_crops", "cut_journal", "process_frames",
     "representation", "crops", "source_scan", "source_lists", "source_layouts",
     "sources", "splits", "datasets", "tfrecord", "records",
@@ -43,7 +44,7 @@ ROOMS = (
 )  # fmt: skip
 
 ONLY_HERE = {
-    "av": {"video", "encoding"},
+    "av": {"container", "video", "encoding"},
     "PIL": {"pictures"},
     "ai_edge_litert": {"faces"},
     "google_crc32c": {"tfrecord"},

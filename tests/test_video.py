@@ -469,7 +469,7 @@ def test_a_demuxer_that_fails_is_a_media_error(numbered, monkeypatch):
     def failing(*_):
         raise av.error.InvalidDataError(1, "bad data")
 
-    monkeypatch.setattr("mdcsd.video._Damage.count", failing)
+    monkeypatch.setattr("mdcsd.video.Damage.count", failing)
     with pytest.raises(MediaError, match="cannot be read to its end"):
         count_frames(numbered)
 

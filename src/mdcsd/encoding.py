@@ -14,8 +14,8 @@ import av
 import cv2
 import numpy as np
 
+from mdcsd.container import opened, picture_stream
 from mdcsd.nouns import RgbArray
-from mdcsd.video import opened, picture_stream
 
 # The same frames give the same bytes everywhere: x264's macroblock tree and adaptive quantisation
 # differ from run to run on some CPUs, and with two threads it decides otherwise than with one.

@@ -24,18 +24,15 @@ def spread_indices(n_frames: int, n_wanted: int) -> list[int]:
     return sorted({min(int(place), n_frames - 1) for place in places})
 
 
-def choose_frames(
-    selection: FrameSelection, count: Callable[[], int]
-) -> Callable[[int, float], bool]:
-    """Turn a selection into a test of (index, time in seconds) that is asked in order.
+def choose_evenly(selection: FrameSelection, n_all: int) -> set[int]:
+    """Indices that a selection of `n_evenly` frames takes of a video of `n_all`."""
+    assert selection.n_evenly is not None
+    n_frames = max(min(n_all, selection.end or n_all) - selection.start, 1)
+    return {selection.start + i for i in spread_indices(n_frames, selection.n_evenly)}
 
-    `count` says how many frames there are; it is asked only where the choice hangs on it.
-    """
-    if selection.n_evenly is not None:
-        n_all = count()
-        n_frames = max(min(n_all, selection.end or n_all) - selection.start, 1)
-        chosen = {selection.start + i for i in spread_indices(n_frames, selection.n_evenly)}
-        return lambda index, _: index in chosen
+
+def choose_in_order(selection: FrameSelection) -> Callable[[int, float], bool]:
+    """Turn another selection into a test of (index, time in seconds) that is asked in order."""
     if selection.every_s is not None:
         return _Ticks(selection.start, selection.every_s)
     return lambda index, _: index >= selection.start

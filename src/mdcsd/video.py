@@ -1,38 +1,32 @@
 """Video files -> RGB frames as a viewer sees them: upright, with square pixels.
 
-The only file that opens them.
-
-One sequential pass through the file; only the wanted frames are converted to RGB. Frames
+One pass through the file, front to back. Of frames spread over it only those are decoded that
+are wanted or that others need, and only the wanted ones are converted to RGB. Frames
 that FFmpeg marks as corrupt are dropped, not scored, and a file that is mostly missing
 (cut off, damaged) is an error, because a verdict on its first third would mislead.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
 import av.error
 import numpy as np
-from av.stream import Disposition
+from av.video.frame import PictureType
 
 from mdcsd.config import FrameSelection
+from mdcsd.container import describe, opened, picture_stream, start_s
+from mdcsd.damage import Damage
+from mdcsd.decode_plan import DecodePlan, PacketFacts, plan_decoding
 from mdcsd.errors import MediaError
-from mdcsd.frame_choice import choose_frames
-from mdcsd.inputs import check_file
+from mdcsd.frame_choice import choose_evenly, choose_in_order
 from mdcsd.judging_nouns import MediaFacts
 from mdcsd.nouns import Frame, RgbArray, VideoInfo
-
-# The demuxers of `inputs.VIDEO_SUFFIXES`, so that no playlist can make us read a file beside it.
-_FORMATS = "mov,mp4,avi,mpeg,mpegvideo,mpegts,matroska,webm,gif,flv,asf,ogg"
 
 # A frame of more is not decoded, whatever the container's header says: it would fill the memory.
 _MAX_FRAME_PIXELS = 178_956_970  # Pillow's bound for pictures
@@ -43,12 +37,13 @@ _MOST_OBLONG = 3.0
 
 _HDR = {16: "HDR (PQ)", 18: "HDR (HLG)"}  # transfer characteristics of ITU-T H.273
 
-# A file may lose this share of its frames (edit lists, a bad packet) before it counts as damaged.
-_TOLERATED_LOSS = 0.1
-
 
 def iter_frames(path: Path, selection: FrameSelection) -> Iterator[Frame]:
-    """Decode a video once, front to back, and yield the selected frames.
+    """Decode a video front to back, and yield the selected frames.
+
+    With `selection.n_evenly` what no chosen frame needs is passed over, so that damage there is
+    not seen; where a chosen one does not come whole, the file is decoded from its start, every
+    frame of it, to find out how much is lost.
 
     Time is counted from the file's start, whatever its first stamp (a broadcast's may be hours),
     and rises strictly; where the file gives none it is derived from the frame rate. The file is
@@ -56,19 +51,59 @@ def iter_frames(path: Path, selection: FrameSelection) -> Iterator[Frame]:
 
     Raises: MediaError if the file is no video, or ends long before its own claim.
     """
-    is_wanted = choose_frames(selection, partial(count_frames, path))
+    if selection.n_evenly is None:
+        yield from _iter_all(path, choose_in_order(selection), selection.end)
+        return
+    packets, reorders = _read_packets(path)
+    chosen = choose_evenly(selection, sum(packet.is_shown for packet in packets))
+    done = -1
+    if plan := plan_decoding(packets, chosen, reorders):
+        for frame in _iter_planned(path, plan):
+            yield frame
+            done = frame.index
+    if done < max(chosen):
+        yield from _iter_all(path, lambda index, _: index in chosen and index > done, selection.end)
+
+
+def _iter_all(
+    path: Path, is_wanted: Callable[[int, float], bool], end: int | None
+) -> Iterator[Frame]:
+    """Decode a video once, front to back, and yield what is wanted; see `iter_frames`."""
     with opened(path) as container:
-        info = _describe(path, container)
-        damage, aspect = _Damage(info), _pixel_aspect(container)
+        info = describe(path, container)
+        damage, aspect = Damage(info), _pixel_aspect(container)
         time_s = -1.0 / info.fps
         for index, decoded in enumerate(_decode(container, damage)):
-            if selection.end is not None and index >= selection.end:
+            if end is not None and index >= end:
                 return
             since_start_s = None if decoded.time is None else decoded.time - info.start_s
             time_s = _rising(since_start_s, time_s, info.fps)
             if is_wanted(index, time_s) and not decoded.is_corrupt:
                 yield Frame(index, time_s, _as_shown(decoded, aspect))
         damage.check()
+
+
+def _iter_planned(path: Path, plan: DecodePlan) -> Iterator[Frame]:
+    """Yield a plan's frames, the same as `_iter_all` does, until one does not come as planned.
+
+    That is where decoding fails, a picture is corrupt, or one that is called a key picture does
+    not stand by itself: there whoever asks had better decode everything.
+    """
+    with opened(path) as container:
+        info, aspect = describe(path, container), _pixel_aspect(container)
+        tick_s = picture_stream(container).time_base
+        keys, coming = deque(sorted(plan.starts)), deque(sorted(plan.index_of.items()))
+        for decoded in _decode_runs(container, plan):
+            if keys and decoded.pts == keys[0] and decoded.pict_type == PictureType.I:
+                keys.popleft()
+            if decoded.pts not in plan.index_of:
+                continue
+            stamp, index = coming.popleft()
+            time_s = float(stamp * tick_s) - info.start_s
+            lacks_key = keys and keys[0] <= stamp
+            if lacks_key or decoded.pts != stamp or decoded.is_corrupt or time_s < 0:
+                return
+            yield Frame(index, time_s, _as_shown(decoded, aspect))
 
 
 def decoded_ahead(frames: Iterator[Frame], n_ahead: int = 2) -> Iterator[Frame]:
@@ -88,11 +123,25 @@ def count_frames(path: Path) -> int:
 
     Raises: MediaError if the file is no video, or ends long before its own claim.
     """
+    packets, _ = _read_packets(path)
+    return sum(packet.is_shown for packet in packets)
+
+
+def _read_packets(path: Path) -> tuple[list[PacketFacts], bool]:
+    """Read what a file says of its packets, and whether its codec may reorder pictures.
+
+    Raises: as `count_frames` does.
+    """
+    packets = []
     with opened(path) as container:
-        damage = _Damage(_describe(path, container))
+        stream, damage = picture_stream(container), Damage(describe(path, container))
         try:
-            for packet in container.demux(picture_stream(container)):
-                if packet.size and not packet.is_discard:
+            for packet in container.demux(stream):
+                if not packet.size:
+                    continue
+                is_shown = not packet.is_discard
+                packets.append(PacketFacts(packet.pts, bool(packet.is_keyframe), is_shown))
+                if is_shown:
                     time_s = None if packet.pts is None else float(packet.pts * packet.time_base)
                     damage.count(time_s, _held_s(packet))
         except av.error.FFmpegError as error:
@@ -100,13 +149,13 @@ def count_frames(path: Path) -> int:
                 f"{path}: damaged, it cannot be read to its end ({error.strerror}). Copy it again."
             ) from None
         damage.check()
-        return damage.n_frames
+        return packets, bool(stream.codec_context.has_b_frames)
 
 
 def probe(path: Path) -> VideoInfo:
     """Read what a video's container says of itself, without decoding a frame."""
     with opened(path) as container:
-        return _describe(path, container)
+        return describe(path, container)
 
 
 def read_container_facts(path: Path) -> MediaFacts:
@@ -115,7 +164,7 @@ def read_container_facts(path: Path) -> MediaFacts:
     Raises: MediaError if the file is no video.
     """
     with opened(path) as container:
-        info = _describe(path, container)
+        info = describe(path, container)
         stream = picture_stream(container)
         codec = stream.codec_context
         first = _first_frame(container)
@@ -135,49 +184,6 @@ def read_container_facts(path: Path) -> MediaFacts:
             tags=_tags(container.metadata, stream.metadata),
             hints=tuple(_hints(_pixel_aspect(container), first)),
         )
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """Open a video's container, of kinds that lead to no other file.
-
-    Raises: MediaError if it cannot be opened, or shows no picture.
-    """
-    check_file(path)
-    try:
-        # no file may make us fetch another
-        options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
-        container = av.open(str(path.absolute()), options=options, metadata_errors="replace")
-    except (av.error.FFmpegError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise MediaError(
-            f"{path}: not a video that can be opened ({reason}). Expected a whole mp4, mov, avi, "
-            "mpg, ts, mkv, webm, flv, wmv, ogv or gif file, or a picture named .jpg, .png or so; "
-            "if it should be one, copy it again."
-        ) from None
-    with container:
-        if all(_is_cover(stream) for stream in container.streams.video):
-            raise MediaError(f"{path}: no picture in this file, only sound. Expected a video.")
-        yield container
-
-
-def picture_stream(container: Any) -> Any:
-    """Find the first stream of pictures that is not the cover of a sound file."""
-    return next(stream for stream in container.streams.video if not _is_cover(stream))
-
-
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & Disposition.attached_pic)
-
-
-def _describe(path: Path, container: Any) -> VideoInfo:
-    stream = picture_stream(container)
-    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    if stream.codec_context is None or not stream.width or not stream.height:
-        raise MediaError(f"{path}: the video's codec or size is unknown. Convert it to H.264 mp4.")
-    start_s = _start_s(container)
-    claimed_s = _claimed_duration(stream, start_s)
-    return VideoInfo(path, stream.width, stream.height, float(rate), claimed_s, start_s)
 
 
 def _pixel_aspect(container: Any) -> float:
@@ -211,7 +217,7 @@ def _hints(pixel_aspect: float, first: Any) -> Iterator[str]:
 
 def _first_frame(container: Any) -> Any:
     """Decode the first frame; None where there is none."""
-    return next(_decode(container, _Damage(_describe(Path(container.name), container))), None)
+    return next(_decode(container, Damage(describe(Path(container.name), container))), None)
 
 
 def _duration_s(container: Any) -> float | None:
@@ -219,12 +225,8 @@ def _duration_s(container: Any) -> float | None:
     if not container.duration:
         return None
     end_s: float = container.duration / av.time_base
-    start_s = _start_s(container) if "matroska" in container.format.name else 0.0
-    return end_s - start_s if end_s > start_s else end_s
-
-
-def _start_s(container: Any) -> float:
-    return float(max((container.start_time or 0) / av.time_base, 0.0))
+    begins_s = start_s(container) if "matroska" in container.format.name else 0.0
+    return end_s - begins_s if end_s > begins_s else end_s
 
 
 def _bit_rate(container: Any, stream: Any) -> float | None:
@@ -235,64 +237,9 @@ def _bit_rate(container: Any, stream: Any) -> float | None:
     return min(known) if known else None
 
 
-def _claimed_duration(stream: Any, start_s: float) -> float | None:
-    """How long after the file's start it says the picture ends; edit lists applied.
-
-    Matroska says it in a tag, of the last time stamp or of the duration.
-    """
-    if stream.duration:
-        return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - start_s
-    try:
-        hours, minutes, seconds = map(float, stream.metadata.get("DURATION", "").split(":"))
-    except ValueError:
-        return None
-    claimed_s = hours * 3600 + minutes * 60 + seconds
-    if claimed_s > start_s:
-        claimed_s -= start_s
-    return claimed_s if math.isfinite(claimed_s) and claimed_s > 0 else None
-
-
-class _Damage:
-    """Counts what one pass over a file yields against what the container promised."""
-
-    def __init__(self, info: VideoInfo) -> None:
-        self.info = info
-        self.n_frames = 0
-        self.n_corrupt = 0
-        self.end_s = 0.0
-
-    def count(self, time_s: float | None, held_s: float, is_corrupt: bool = False) -> None:
-        """Count a frame; what a clip ends with may be shown for longer than the others."""
-        self.n_frames += 1
-        self.n_corrupt += is_corrupt
-        if time_s is not None:
-            end_s = time_s - self.info.start_s + max(held_s, 1.0 / self.info.fps)
-            self.end_s = max(self.end_s, end_s)
-
-    def check(self) -> None:
-        """Refuse a file that lost more than a tenth of its frames, or of its claimed time."""
-        name, claimed_s = self.info.path, self.info.duration_claimed_s or 0.0
-        n_good = self.n_frames - self.n_corrupt
-        if n_good == 0:
-            raise MediaError(f"{name}: no frame can be decoded. Copy the file again.")
-        missing_s = claimed_s - self.end_s
-        is_cut = missing_s > max(_TOLERATED_LOSS * claimed_s, 3.0 / self.info.fps)
-        if is_cut or self.n_corrupt > max(2, _TOLERATED_LOSS * self.n_frames):
-            what = f"only {n_good} of {self.n_frames} frames can be decoded"
-            if is_cut:
-                what = f"the picture ends at {self.end_s:.1f} of {claimed_s:.1f} s"
-            raise MediaError(
-                f"{name}: {what}: the file is cut off or damaged. Copy it again, or save the "
-                "readable part with: ffmpeg -err_detect ignore_err -i FILE readable.mp4"
-            )
-
-
-def _decode(container: Any, damage: _Damage) -> Iterator[Any]:
+def _decode(container: Any, damage: Damage) -> Iterator[Any]:
     """Yield every decodable frame; packets that cannot be decoded are counted and passed over."""
-    stream = picture_stream(container)
-    stream.thread_type = "AUTO"
-    stream.codec_context.options = {"max_pixels": str(_MAX_FRAME_PIXELS)}
-    packets = container.demux(stream)
+    packets = container.demux(_ready_to_decode(container))
     while True:
         try:
             packet = next(packets)
@@ -307,6 +254,40 @@ def _decode(container: Any, damage: _Damage) -> Iterator[Any]:
         for frame in decoded:
             damage.count(frame.time, _held_s(frame), bool(frame.is_corrupt))
             yield frame
+
+
+def _decode_runs(container: Any, plan: DecodePlan) -> Iterator[Any]:
+    """Yield the frames of a plan's packets, and end early where one cannot be decoded.
+
+    Pictures that nobody wants and no other is decoded from are left to the decoder to pass over.
+    """
+    stream = _ready_to_decode(container)
+    decoder, runs = stream.codec_context, iter(plan.runs)
+    decoder.open(strict=False)  # before it is told to pass anything over: dav1d would for good
+    first, last = next(runs)
+    packets = (packet for packet in container.demux(stream) if packet.size)
+    try:
+        for place, packet in enumerate(packets):
+            if place < first:
+                continue
+            decoder.skip_frame = "DEFAULT" if packet.pts in plan.index_of else "NONREF"
+            yield from packet.decode()
+            if place == last:
+                yield from decoder.decode(None)
+                decoder.flush_buffers()
+                if (run := next(runs, None)) is None:
+                    return
+                first, last = run
+    except av.error.FFmpegError:
+        return
+
+
+def _ready_to_decode(container: Any) -> Any:
+    """The stream of pictures, set to decode on all cores and no frame that fills the memory."""
+    stream = picture_stream(container)
+    stream.thread_type = "AUTO"
+    stream.codec_context.options = {"max_pixels": str(_MAX_FRAME_PIXELS)}
+    return stream
 
 
 def _held_s(shown: Any) -> float:

@@ -1,0 +1,90 @@
+"""Video files opened, of kinds that lead to no other file, and what their headers claim."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+from av.stream import Disposition
+
+from mdcsd.errors import MediaError
+from mdcsd.inputs import check_file
+from mdcsd.nouns import VideoInfo
+
+# The demuxers of `inputs.VIDEO_SUFFIXES`, so that no playlist can make us read a file beside it.
+_FORMATS = "mov,mp4,avi,mpeg,mpegvideo,mpegts,matroska,webm,gif,flv,asf,ogg"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open a video's container, of kinds that lead to no other file.
+
+    Raises: MediaError if it cannot be opened, or shows no picture.
+    """
+    check_file(path)
+    try:
+        # no file may make us fetch another
+        options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
+        container = av.open(str(path.absolute()), options=options, metadata_errors="replace")
+    except (av.error.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MediaError(
+            f"{path}: not a video that can be opened ({reason}). Expected a whole mp4, mov, avi, "
+            "mpg, ts, mkv, webm, flv, wmv, ogv or gif file, or a picture named .jpg, .png or so; "
+            "if it should be one, copy it again."
+        ) from None
+    with container:
+        if all(_is_cover(stream) for stream in container.streams.video):
+            raise MediaError(f"{path}: no picture in this file, only sound. Expected a video.")
+        yield container
+
+
+def picture_stream(container: Any) -> Any:
+    """Find the first stream of pictures that is not the cover of a sound file."""
+    return next(stream for stream in container.streams.video if not _is_cover(stream))
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def describe(path: Path, container: Any) -> VideoInfo:
+    """Say what a video claims of itself.
+
+    Raises: MediaError if codec or size are unknown.
+    """
+    stream = picture_stream(container)
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    if stream.codec_context is None or not stream.width or not stream.height:
+        raise MediaError(f"{path}: the video's codec or size is unknown. Convert it to H.264 mp4.")
+    start = start_s(container)
+    claimed_s = _claimed_duration(stream, start)
+    return VideoInfo(path, stream.width, stream.height, float(rate), claimed_s, start)
+
+
+def start_s(container: Any) -> float:
+    """When the file starts, in seconds by its own stamps; 0 if it says nothing, or before 0."""
+    return float(max((container.start_time or 0) / av.time_base, 0.0))
+
+
+def _claimed_duration(stream: Any, start: float) -> float | None:
+    """How long after the file's start it says the picture ends; edit lists applied.
+
+    Matroska says it in a tag, of the last time stamp or of the duration.
+    """
+    if stream.duration:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - start
+    try:
+        hours, minutes, seconds = map(float, stream.metadata.get("DURATION", "").split(":"))
+    except ValueError:
+        return None
+    claimed_s = hours * 3600 + minutes * 60 + seconds
+    if claimed_s > start:
+        claimed_s -= start
+    return claimed_s if math.isfinite(claimed_s) and claimed_s > 0 else None
