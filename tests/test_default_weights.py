@@ -104,6 +104,20 @@ def test_rounding_keeps_the_id_through_files(demo, tmp_path):
     assert {each.dtype for each in floats} == {torch.float32}
 
 
+def test_embedding_again_what_was_calibrated_anew_keeps_what_it_was_rounded_from(embedded, bare):
+    output = bare / "default.safetensors"
+    first = load_checkpoint(output)
+    calibration = replace(first.calibration, temperature=2 * first.calibration.temperature)
+    save_checkpoint(replace(first, calibration=calibration), bare / "again.safetensors")
+    assert call("embed", bare / "again.safetensors", "--licence", "a test", "--data", "made clips",
+                "--output", output) == 0  # fmt: skip
+    again = load_checkpoint(output)
+    assert again.checkpoint_id == first.checkpoint_id == embedded
+    assert again.calibration == calibration
+    source = first.provenance["compacted_from"]
+    assert again.provenance["compacted_from"] == source != embedded
+
+
 def test_running_statistics_are_kept_and_what_does_not_fit_is_named(demo, tmp_path, capsys):
     whole = load_checkpoint(demo[0].checkpoint)
     state = dict(whole.state_dict)
@@ -148,3 +162,6 @@ def test_what_the_package_carries_is_small_and_has_its_terms():
     assert checkpoint.network.pretrained_file is None
     card = (Path(__file__).resolve().parents[1] / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert card.startswith(f"# Model card: {default.checkpoint_id}\n")
+    fitted = checkpoint.calibration
+    assert f"temperature {fitted.temperature:.4g}." in card
+    assert f"| likely manipulated | from {fitted.manipulated_from:.4f} |" in card

@@ -37,10 +37,12 @@ def embed_checkpoint(source: Path, licence: str, data: str, output: Path) -> Emb
     whole = load_checkpoint(source)
     compact = compact_checkpoint(whole)
     _check_size(source, compact)
+    known = whole.provenance.get("compacted_from")  # of one that was calibrated anew
+    is_compact = compact.checkpoint_id == whole.checkpoint_id
     origin: dict[str, Any] = {
         "licence": _read_paragraph("--licence", licence),
         "data": _read_paragraph("--data", data),
-        "compacted_from": whole.checkpoint_id,
+        "compacted_from": known if known and is_compact else whole.checkpoint_id,
     }
     if command := whole.provenance.get("command"):
         origin["command"] = without_folders(str(command))

@@ -24,7 +24,7 @@ from torch import nn
 from mdcsd.checkpoint import Checkpoint
 from mdcsd.frequency import BAND_FLOOR, dct, inverse_dct, log_dct_bands
 from mdcsd.judging_nouns import Heatmaps
-from mdcsd.network import BranchNetwork, Cnn, MdCsdNetwork, Network, XceptionNetwork
+from mdcsd.network import BranchNetwork, Cnn, MdCsdNetwork, Network, XceptionNetwork, log_odds
 from mdcsd.nouns import FaceCrop, FloatImage, RgbArray
 from mdcsd.preprocess import PreprocessSpec, crop_to_tensor, kept_part
 
@@ -115,14 +115,9 @@ def _grad_cams(network: Network, image: torch.Tensor) -> dict[str, FloatImage]:
     """Grad-CAM by branch, float32 (B, H, W), 0 or more, not normalised."""
     with _watching(network) as watched:
         logits = network(image.requires_grad_())
-    slopes = torch.autograd.grad(_log_odds(logits).sum(), list(watched.values()))
+    slopes = torch.autograd.grad(log_odds(logits).sum(), list(watched.values()))
     pairs = zip(watched.items(), slopes, strict=True)
     return {name: _numpy((value * slope).sum(1).clamp(min=0)) for (name, value), slope in pairs}
-
-
-def _log_odds(logits: torch.Tensor) -> torch.Tensor:
-    """Log-odds of manipulated against real, (B, K) -> (B,), as `network.to_score` reads them."""
-    return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1:].logsumexp(1) - logits[:, 0]
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from mdcsd.distributed import Rank
 from mdcsd.errors import DataError, InputError
 from mdcsd.judging_nouns import Predictions, UnjudgedVideo
 from mdcsd.loader import Classes, FaceDataset, cut_batches, iter_batches
-from mdcsd.network import Network, to_score
+from mdcsd.network import Network, log_odds, to_score
 from mdcsd.nouns import Batch, FloatArray, IntArray, Origin, VideoKey
 from mdcsd.shard_set import ShardSet
 
@@ -51,9 +51,7 @@ class Measured:
     @property
     def log_odds(self) -> FloatArray:
         """What scores say, without their rounding near 0 and 1: log-odds, float64 (N,)."""
-        wide = self.logits.double()
-        odds = wide[:, 0] if wide.shape[1] == 1 else wide[:, 1:].logsumexp(1) - wide[:, 0]
-        told: FloatArray = odds.numpy()
+        told: FloatArray = log_odds(self.logits.double()).numpy()
         return told
 
     @property

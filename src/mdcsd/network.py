@@ -314,6 +314,14 @@ def to_score(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
     return logits[:, 0].sigmoid() if logits.shape[1] == 1 else 1.0 - logits.softmax(1)[:, 0]
 
 
+def log_odds(logits: torch.Tensor) -> torch.Tensor:
+    """Log-odds of manipulated against real, (B, K) -> (B,).
+
+    One logit is that itself; of K the first is the real class's, the others are manipulations.
+    """
+    return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1:].logsumexp(1) - logits[:, 0]
+
+
 def _neck(channels: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(nn.Dropout(0.5 * dropout), nn.Linear(channels, 256), nn.ReLU())
 
