@@ -66,8 +66,8 @@ def _loaded_per_s(job: TrainJob) -> float:
 class DetectFigures:
     """What judging a clip costs over decoding it, and a face over two Xceptions.
 
-    Seconds are medians of `n_runs`, with the network loaded: `decode_s` decodes the clip, every
-    frame of it to RGB; `decode_sampled_s` the frames that are judged, and what these need.
+    Seconds are medians of `n_runs`, with the network loaded: `decode_all_s` decodes the clip,
+    every frame of it to RGB; `decode_sampled_s` the frames that are judged, and what these need.
     `face_ms` is the network
     alone on `threads` threads, a face of a batch; `xceptions_face_ms` two cross-stitched
     Xceptions at 224 px.
@@ -76,10 +76,10 @@ class DetectFigures:
     clip: str
     n_frames: int
     threads: int
-    decode_s: float
+    decode_all_s: float
     decode_sampled_s: float
     judge_s: float
-    judge_over_decode: float
+    judge_over_decode_all: float
     judge_over_decode_sampled: float
     face_ms: float
     xceptions_face_ms: float
@@ -97,7 +97,7 @@ def bench_detect(
         make_hd(video, clip, n_all)
         sampled = DetectConfig().frames
         judge_s = median_of(lambda: detector.judge(clip), n_runs)
-        decode_s = median_of(lambda: _drain(iter_frames(clip, FrameSelection())), n_runs)
+        decode_all_s = median_of(lambda: _drain(iter_frames(clip, FrameSelection())), n_runs)
         decode_sampled_s = median_of(lambda: _drain(iter_sampled_frames(clip, sampled)), n_runs)
     checkpoint = detector.checkpoint
     sizes = n_runs, n_faces, detector.batch_size
@@ -110,10 +110,10 @@ def bench_detect(
         clip=f"{video.name} scaled to {HD_WH[0]}x{HD_WH[1]}, H.264, {seconds:g} s",
         n_frames=n_all,
         threads=torch.get_num_threads(),
-        decode_s=decode_s,
+        decode_all_s=decode_all_s,
         decode_sampled_s=decode_sampled_s,
         judge_s=judge_s,
-        judge_over_decode=judge_s / decode_s,
+        judge_over_decode_all=judge_s / decode_all_s,
         judge_over_decode_sampled=judge_s / decode_sampled_s,
         face_ms=face_ms,
         xceptions_face_ms=xceptions_ms,

@@ -1,27 +1,17 @@
-"""Which packets must be decoded for a few frames of a video, and which can be passed over.
+"""Which packets must be decoded for a few frames of a video, and which can be discarded.
 
-A codec stores most pictures as what changed since others. Some, the key pictures, stand by
-themselves: what lies before the last of them is not needed to show a frame.
+Most frames are coded as what changed since others. Keyframes stand by themselves: what lies
+before the last of them is not needed to show a frame.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from array import array
 from dataclasses import dataclass
 
+import numpy as np
 
-@dataclass(frozen=True)
-class PacketFacts:
-    """One stored picture, in the order of the file, which is the order of decoding.
-
-    `stamp` says when it is shown, in ticks, None where the file says nothing; `is_key` that it
-    stands by itself; a picture that is not shown is only there for others to be decoded.
-    """
-
-    stamp: int | None
-    is_key: bool
-    is_shown: bool
+_KEY, _SHOWN = 1, 2
 
 
 @dataclass(frozen=True)
@@ -29,8 +19,8 @@ class DecodePlan:
     """Packets to decode, and the frames that are wanted of them.
 
     `runs` are stretches of packets as (first, last), both included, in order and apart;
-    `starts` the stamps of those that a run jumps to; `index_of` the wanted frames by stamp,
-    the index among all frames that are shown, in order of time.
+    `starts` the time stamps (pts) of the keyframes that are jumped to; `index_of` the wanted
+    frames by pts: the index among all frames that are shown, in order of time.
     """
 
     runs: tuple[tuple[int, int], ...]
@@ -38,38 +28,79 @@ class DecodePlan:
     index_of: dict[int, int]
 
 
-def plan_decoding(
-    packets: Sequence[PacketFacts], chosen: set[int], reorders: bool
-) -> DecodePlan | None:
-    """Plan to decode the frames of the indices `chosen`, each from the key picture before it.
+class PacketTable:
+    """What a file says of its packets of pictures, in its order, which is that of decoding.
 
-    A picture that is stored behind a key picture and shown before it may need what lies before
-    that one: it is decoded from the key picture before (HEVC: leading pictures).
-
-    Args:
-        reorders: the codec may store pictures in another order than that in which they are shown.
-
-    Returns: None where a frame cannot be told by its stamp: some are missing or not one frame's
-        own, or they count the packets as stored where pictures are reordered (AVI); and where
-        no frame has an index of these.
+    Nine bytes a packet, as a file may hold millions.
     """
-    known = [packet.stamp for packet in packets if packet.stamp is not None]
-    if len(set(known)) < len(packets) or (reorders and known == sorted(known)):
-        return None
-    place_of = {stamp: place for place, stamp in enumerate(known)}
-    shown = sorted(known[place] for place, packet in enumerate(packets) if packet.is_shown)
-    index_of = {shown[index]: index for index in sorted(chosen) if index < len(shown)}
-    if not index_of:
-        return None
-    keys = [place for place, packet in enumerate(packets) if packet.is_key]
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._pts = array("q")
+        self._flags = bytearray()
+        self._last_dts: int | None = None
+        self._is_regular = True
+        self.n_shown = 0
+
+    def add(
+        self, pts: int | None, dts: int | None, is_key: bool, is_shown: bool, is_regular: bool
+    ) -> None:
+        """Add the next packet.
+
+        Args:
+            pts: when its frame is shown, in ticks; None where the file says nothing.
+            dts: when it is decoded; rises, but where files were joined.
+            is_key: whether it is called a keyframe.
+            is_shown: not, where an edit list hides it, and others are decoded from it.
+            is_regular: no, to have the whole file decoded front to back.
+        """
+        goes_back = None not in (dts, self._last_dts) and dts <= self._last_dts  # type: ignore[operator]
+        self._is_regular &= is_regular and pts is not None and not goes_back
+        self._last_dts = dts if dts is not None else self._last_dts
+        self._pts.append(pts or 0)
+        self._flags.append(_KEY * is_key | _SHOWN * is_shown)
+        self.n_shown += is_shown
+
+    def plan(self, chosen: set[int], reorders: bool) -> DecodePlan | None:
+        """Plan to decode the frames of the indices `chosen`, each from the keyframe before it.
+
+        A frame that is stored behind a keyframe and shown before it may need what lies before
+        that one, so it is decoded from the keyframe before (leading pictures of HEVC, open
+        groups of pictures).
+
+        Args:
+            reorders: whether the decoder expects packets in another order than that of showing.
+
+        Returns: None where a frame's index might be another than if all were decoded: time
+            stamps are missing, shared by two, or out of order though the decoder expects order;
+            parts were joined; the first frames may lack what they are decoded from.
+        """
+        pts, flags = np.array(self._pts, np.int64), np.array(self._flags, np.uint8)
+        if not self._is_regular or not self.n_shown or not flags[0] & _KEY:
+            return None
+        shown = np.sort(pts[(flags & _SHOWN) > 0])
+        in_order = bool((np.diff(pts) > 0).all())
+        if len(np.unique(pts)) < len(pts) or shown[0] < pts[0] or not (in_order or reorders):
+            return None
+        index_of = {int(shown[index]): index for index in sorted(chosen) if index < len(shown)}
+        if not index_of:
+            return None
+        places = np.flatnonzero(np.isin(pts, list(index_of)))
+        runs = _merged_runs(pts, np.flatnonzero(flags & _KEY), places)
+        return DecodePlan(runs, frozenset(int(pts[at]) for at, _ in runs if at), index_of)
+
+
+def _merged_runs(
+    pts: np.ndarray, keys: np.ndarray, places: np.ndarray
+) -> tuple[tuple[int, int], ...]:
+    """Stretches of packets that hold all that the packets at `places` may need."""
     runs: list[tuple[int, int]] = []
-    for last in sorted(place_of[stamp] for stamp in index_of):
-        n_keys = bisect_right(keys, last)
-        if n_keys and known[last] < known[keys[n_keys - 1]]:
-            n_keys -= 1
-        first = keys[n_keys - 1] if n_keys else 0
+    for last in places.tolist():
+        n_keys = int(np.searchsorted(keys, last, side="right"))
+        if pts[last] < pts[keys[n_keys - 1]]:
+            n_keys = max(n_keys - 1, 1)
+        first = int(keys[n_keys - 1])
         while runs and first <= runs[-1][1] + 1:
             first = min(first, runs.pop()[0])
         runs.append((first, last))
-    jumped_to = frozenset(known[first] for first, _ in runs if first)
-    return DecodePlan(tuple(runs), jumped_to, index_of)
+    return tuple(runs)

@@ -1,7 +1,7 @@
 """Video files -> RGB frames as a viewer sees them: upright, with square pixels.
 
-One pass through the file, front to back. Of frames spread over it only those are decoded that
-are wanted or that others need, and only the wanted ones are converted to RGB. Frames
+Frames are decoded front to back, and only the wanted ones are converted to RGB; of frames spread
+over a file nothing is decoded but themselves and what they need. Frames
 that FFmpeg marks as corrupt are dropped, not scored, and a file that is mostly missing
 (cut off, damaged) is an error, because a verdict on its first third would mislead.
 """
@@ -17,12 +17,11 @@ from typing import Any
 import av
 import av.error
 import numpy as np
-from av.video.frame import PictureType
 
 from mdcsd.config import FrameSelection
 from mdcsd.container import describe, opened, picture_stream, start_s
 from mdcsd.damage import Damage
-from mdcsd.decode_plan import DecodePlan, PacketFacts, plan_decoding
+from mdcsd.decode_plan import DecodePlan, PacketTable
 from mdcsd.errors import MediaError
 from mdcsd.frame_choice import choose_evenly, choose_in_order
 from mdcsd.judging_nouns import MediaFacts
@@ -35,15 +34,20 @@ _MAX_FRAME_PIXELS = 178_956_970  # Pillow's bound for pictures
 # ones (DV, DVD, HDV) are at most 2.2.
 _MOST_OBLONG = 3.0
 
+# Where a packet is a frame, and its pts the time at which that is shown. In others all is decoded:
+# AVI counts packets, VP8 hides some.
+_EXACT_CODECS = {"h264", "hevc", "vp9", "av1"}
+_EXACT_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts"}
+
 _HDR = {16: "HDR (PQ)", 18: "HDR (HLG)"}  # transfer characteristics of ITU-T H.273
 
 
 def iter_frames(path: Path, selection: FrameSelection) -> Iterator[Frame]:
     """Decode a video front to back, and yield the selected frames.
 
-    With `selection.n_evenly` what no chosen frame needs is passed over, so that damage there is
-    not seen; where a chosen one does not come whole, the file is decoded from its start, every
-    frame of it, to find out how much is lost.
+    With `selection.n_evenly` the file's packets are read first, and what no chosen frame needs
+    is not decoded, so that damage there is not seen. Where a chosen one does not come whole the
+    file is decoded from its start, all of it, to find out how much is lost.
 
     Time is counted from the file's start, whatever its first stamp (a broadcast's may be hours),
     and rises strictly; where the file gives none it is derived from the frame rate. The file is
@@ -54,10 +58,9 @@ def iter_frames(path: Path, selection: FrameSelection) -> Iterator[Frame]:
     if selection.n_evenly is None:
         yield from _iter_all(path, choose_in_order(selection), selection.end)
         return
-    packets, reorders = _read_packets(path)
-    chosen = choose_evenly(selection, sum(packet.is_shown for packet in packets))
-    done = -1
-    if plan := plan_decoding(packets, chosen, reorders):
+    table, reorders = _read_packets(path)
+    chosen, done = choose_evenly(selection, table.n_shown), -1
+    if plan := table.plan(chosen, reorders):
         for frame in _iter_planned(path, plan):
             yield frame
             done = frame.index
@@ -84,26 +87,26 @@ def _iter_all(
 
 
 def _iter_planned(path: Path, plan: DecodePlan) -> Iterator[Frame]:
-    """Yield a plan's frames, the same as `_iter_all` does, until one does not come as planned.
+    """Yield a plan's frames until one does not come as planned.
 
-    That is where decoding fails, a picture is corrupt, or one that is called a key picture does
-    not stand by itself: there whoever asks had better decode everything.
+    That is where decoding fails, a frame is corrupt or lost, or a keyframe that was jumped to does
+    not come, because it is none: there whoever asks had better decode everything.
     """
     with opened(path) as container:
         info, aspect = describe(path, container), _pixel_aspect(container)
         tick_s = picture_stream(container).time_base
         keys, coming = deque(sorted(plan.starts)), deque(sorted(plan.index_of.items()))
         for decoded in _decode_runs(container, plan):
-            if keys and decoded.pts == keys[0] and decoded.pict_type == PictureType.I:
+            if decoded.is_corrupt:
+                return
+            if keys and decoded.pts == keys[0]:
                 keys.popleft()
             if decoded.pts not in plan.index_of:
                 continue
             stamp, index = coming.popleft()
-            time_s = float(stamp * tick_s) - info.start_s
-            lacks_key = keys and keys[0] <= stamp
-            if lacks_key or decoded.pts != stamp or decoded.is_corrupt or time_s < 0:
+            if decoded.pts != stamp or (keys and keys[0] <= stamp):
                 return
-            yield Frame(index, time_s, _as_shown(decoded, aspect))
+            yield Frame(index, float(stamp * tick_s) - info.start_s, _as_shown(decoded, aspect))
 
 
 def decoded_ahead(frames: Iterator[Frame], n_ahead: int = 2) -> Iterator[Frame]:
@@ -123,33 +126,41 @@ def count_frames(path: Path) -> int:
 
     Raises: MediaError if the file is no video, or ends long before its own claim.
     """
-    packets, _ = _read_packets(path)
-    return sum(packet.is_shown for packet in packets)
+    table, _ = _read_packets(path)
+    return table.n_shown
 
 
-def _read_packets(path: Path) -> tuple[list[PacketFacts], bool]:
-    """Read what a file says of its packets, and whether its codec may reorder pictures.
+def _read_packets(path: Path) -> tuple[PacketTable, bool]:
+    """Read what a file says of its packets, and whether its decoder expects them reordered.
 
     Raises: as `count_frames` does.
     """
-    packets = []
+    table = PacketTable()
     with opened(path) as container:
-        stream, damage = picture_stream(container), Damage(describe(path, container))
+        stream, info = picture_stream(container), describe(path, container)
+        damage, codec = Damage(info), stream.codec_context.codec.canonical_name
+        is_exact = codec in _EXACT_CODECS and container.format.name in _EXACT_CONTAINERS
         try:
             for packet in container.demux(stream):
                 if not packet.size:
                     continue
+                time_s = None if packet.pts is None else float(packet.pts * packet.time_base)
                 is_shown = not packet.is_discard
-                packets.append(PacketFacts(packet.pts, bool(packet.is_keyframe), is_shown))
+                is_regular = (
+                    is_exact
+                    and not packet.has_sidedata("new_extradata")
+                    and (time_s is None or not is_shown or time_s >= info.start_s)
+                )
+                is_key = bool(packet.is_keyframe)
+                table.add(packet.pts, packet.dts, is_key, is_shown, is_regular)
                 if is_shown:
-                    time_s = None if packet.pts is None else float(packet.pts * packet.time_base)
                     damage.count(time_s, _held_s(packet))
         except av.error.FFmpegError as error:
             raise MediaError(
                 f"{path}: damaged, it cannot be read to its end ({error.strerror}). Copy it again."
             ) from None
         damage.check()
-        return packets, bool(stream.codec_context.has_b_frames)
+        return table, bool(stream.codec_context.has_b_frames)
 
 
 def probe(path: Path) -> VideoInfo:
@@ -259,18 +270,20 @@ def _decode(container: Any, damage: Damage) -> Iterator[Any]:
 def _decode_runs(container: Any, plan: DecodePlan) -> Iterator[Any]:
     """Yield the frames of a plan's packets, and end early where one cannot be decoded.
 
-    Pictures that nobody wants and no other is decoded from are left to the decoder to pass over.
+    H.264 frames that are not wanted and that no other is decoded from are left out: what HEVC
+    calls so may be a reference in a higher temporal layer.
     """
     stream = _ready_to_decode(container)
     decoder, runs = stream.codec_context, iter(plan.runs)
-    decoder.open(strict=False)  # before it is told to pass anything over: dav1d would for good
+    discards = decoder.codec.canonical_name == "h264"
     first, last = next(runs)
     packets = (packet for packet in container.demux(stream) if packet.size)
     try:
         for place, packet in enumerate(packets):
             if place < first:
                 continue
-            decoder.skip_frame = "DEFAULT" if packet.pts in plan.index_of else "NONREF"
+            if discards:
+                decoder.skip_frame = "DEFAULT" if packet.pts in plan.index_of else "NONREF"
             yield from packet.decode()
             if place == last:
                 yield from decoder.decode(None)
