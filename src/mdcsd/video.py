@@ -1,4 +1,4 @@
-"""Video files -> RGB frames as a viewer sees them: upright, with square pixels.
+"""Video files -> RGB frames as a viewer sees them.
 
 Frames are decoded front to back, and only the wanted ones are converted to RGB; of frames spread
 over a file nothing is decoded but themselves and what they need. Frames
@@ -16,7 +16,6 @@ from typing import Any
 
 import av
 import av.error
-import numpy as np
 
 from mdcsd.config import FrameSelection
 from mdcsd.container import describe, opened, picture_stream, start_s
@@ -24,8 +23,9 @@ from mdcsd.damage import Damage
 from mdcsd.decode_plan import DecodePlan, PacketTable
 from mdcsd.errors import MediaError
 from mdcsd.frame_choice import choose_evenly, choose_in_order
+from mdcsd.frame_picture import HDR, FramePictures
 from mdcsd.judging_nouns import MediaFacts
-from mdcsd.nouns import Frame, RgbArray, VideoInfo
+from mdcsd.nouns import Frame, VideoInfo
 
 # A frame of more is not decoded, whatever the container's header says: it would fill the memory.
 _MAX_FRAME_PIXELS = 178_956_970  # Pillow's bound for pictures
@@ -38,8 +38,6 @@ _MOST_OBLONG = 3.0
 # AVI counts packets, VP8 hides some.
 _EXACT_CODECS = {"h264", "hevc", "vp9", "av1"}
 _EXACT_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts"}
-
-_HDR = {16: "HDR (PQ)", 18: "HDR (HLG)"}  # transfer characteristics of ITU-T H.273
 
 
 def iter_frames(path: Path, selection: FrameSelection) -> Iterator[Frame]:
@@ -74,7 +72,7 @@ def _iter_all(
     """Decode a video once, front to back, and yield what is wanted; see `iter_frames`."""
     with opened(path) as container:
         info = describe(path, container)
-        damage, aspect = Damage(info), _pixel_aspect(container)
+        damage, pictures = Damage(info), FramePictures(path, _pixel_aspect(container))
         time_s = -1.0 / info.fps
         for index, decoded in enumerate(_decode(container, damage)):
             if end is not None and index >= end:
@@ -82,7 +80,7 @@ def _iter_all(
             since_start_s = None if decoded.time is None else decoded.time - info.start_s
             time_s = _rising(since_start_s, time_s, info.fps)
             if is_wanted(index, time_s) and not decoded.is_corrupt:
-                yield Frame(index, time_s, _as_shown(decoded, aspect))
+                yield Frame(index, time_s, pictures.convert(decoded))
         damage.check()
 
 
@@ -93,7 +91,7 @@ def _iter_planned(path: Path, plan: DecodePlan) -> Iterator[Frame]:
     not come, because it is none: there whoever asks had better decode everything.
     """
     with opened(path) as container:
-        info, aspect = describe(path, container), _pixel_aspect(container)
+        info, pictures = describe(path, container), FramePictures(path, _pixel_aspect(container))
         tick_s = picture_stream(container).time_base
         keys, coming = deque(sorted(plan.starts)), deque(sorted(plan.index_of.items()))
         for decoded in _decode_runs(container, plan):
@@ -106,7 +104,7 @@ def _iter_planned(path: Path, plan: DecodePlan) -> Iterator[Frame]:
             stamp, index = coming.popleft()
             if decoded.pts != stamp or (keys and keys[0] <= stamp):
                 return
-            yield Frame(index, float(stamp * tick_s) - info.start_s, _as_shown(decoded, aspect))
+            yield Frame(index, float(stamp * tick_s) - info.start_s, pictures.convert(decoded))
 
 
 def decoded_ahead(frames: Iterator[Frame], n_ahead: int = 2) -> Iterator[Frame]:
@@ -215,15 +213,9 @@ def _hints(pixel_aspect: float, first: Any) -> Iterator[str]:
     if pixel_aspect != 1.0:
         yield f"stored with oblong pixels: faces were judged {pixel_aspect:.3g} times as wide"
     if first and first.interlaced_frame:
-        yield (
-            "interlaced: each frame holds the lines of two moments, which were judged together and "
-            "can raise a score; save it deinterlaced (ffmpeg -i FILE -vf bwdif OUT) and judge that"
-        )
-    if first and first.color_trc in _HDR:
-        yield (
-            f"{_HDR[first.color_trc]}: colours were judged without the tone mapping that a screen "
-            "applies, which changes a score"
-        )
+        yield "interlaced: of the two moments in each frame one was judged, half of the lines"
+    if first and first.color_trc in HDR:
+        yield f"{HDR[first.color_trc]}: colours were mapped to those of an SDR screen (BT.709)"
 
 
 def _first_frame(container: Any) -> Any:
@@ -313,14 +305,3 @@ def _rising(time_s: float | None, previous_s: float, fps: float) -> float:
     if time_s is None or time_s <= previous_s:
         return previous_s + 1.0 / fps
     return float(time_s)
-
-
-def _as_shown(decoded: Any, pixel_aspect: float) -> RgbArray:
-    """Convert a frame to RGB, with square pixels and upright, as players show it."""
-    if pixel_aspect == 1.0:
-        rgb: RgbArray = decoded.to_ndarray(format="rgb24")
-    else:
-        width = max(round(decoded.width * pixel_aspect), 1)
-        rgb = decoded.to_ndarray(format="rgb24", width=width, interpolation="BICUBIC")
-    quarter_turns = int(decoded.rotation) // 90
-    return np.ascontiguousarray(np.rot90(rgb, k=quarter_turns)) if quarter_turns else rgb
