@@ -159,9 +159,9 @@ def front_to_back(monkeypatch) -> list[Path]:
     seen: list[Path] = []
     whole = video._iter_all
 
-    def spy(path, is_wanted, end):
+    def spy(path, *rest):
         seen.append(path)
-        return whole(path, is_wanted, end)
+        return whole(path, *rest)
 
     monkeypatch.setattr("mdcsd.video._iter_all", spy)
     return seen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -99,6 +100,21 @@ def test_thresholds_decide_the_word(demo, clip, tmp_path):
         by_hand = Calibration(low, high, 1.0, 1.0, "by hand")
         save_checkpoint(replace(checkpoint, calibration=by_hand), path)
         assert Detector(path).judge(clip, n_frames=5).verdict == word
+
+
+def test_damage_that_is_no_error_is_a_warning(detector, portrait, tmp_path):
+    path = tmp_path / "scratched.mp4"
+    write_video(path, [np.roll(portrait, i, axis=1) for i in range(40)], 25)
+    assert not any("damaged frames" in warning for warning in detector.judge(path).warnings)
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        for packet in packets[20:22]:
+            content[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    path.write_bytes(content)
+    verdict = detector.judge(path)
+    assert verdict.score is not None
+    assert verdict.warnings[0].startswith("damaged frames: 2 of 40")
 
 
 def test_broken_files_are_named(detector, tmp_path):

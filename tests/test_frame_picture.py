@@ -1,8 +1,9 @@
-"""Frames as a viewer sees them: of one moment, in the colours of an ordinary screen."""
+"""Frames as a viewer sees them: in the colours of an ordinary screen."""
 
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -28,35 +29,6 @@ def save(path: Path, frames: list[av.VideoFrame], **options: str) -> Path:
     return path
 
 
-def woven(index: int) -> av.VideoFrame:
-    """A bar that has moved on by 12 px between the lines of even and of odd number."""
-    frame = np.full((64, 96, 3), 60, np.uint8)
-    for line in range(64):
-        left = 6 + 4 * index + 12 * (line % 2)
-        frame[line, left : left + 16] = 200
-    return av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
-
-
-@pytest.mark.parametrize("selection", [FrameSelection(), FrameSelection(n_evenly=3)])
-def test_of_an_interlaced_frame_one_moment_is_shown(tmp_path, selection):
-    path = save(
-        tmp_path / "a.mp4", [woven(i) for i in range(8)], **{"x264-params": "interlaced=1:log=-1"}
-    )
-    for frame in iter_frames(path, selection):
-        assert frame.rgb.shape == (64, 96, 3)
-        bright = frame.rgb[:, :, 1] > 130
-        left = 6 + 4 * frame.index
-        assert bright[:, left + 3 : left + 13].all()
-        assert not bright[:, left + 19 :].any() and not bright[:, : left - 3].any()
-
-
-def test_without_the_flag_all_lines_are_shown(tmp_path):
-    path = save(tmp_path / "a.mp4", [woven(i) for i in range(3)], **{"x264-params": "log=-1"})
-    first = next(iter_frames(path, FrameSelection()))
-    bright = first.rgb[:, :, 1] > 130
-    assert bright[::2, 10].all() and not bright[1::2, 10].any()
-
-
 def in_hdr(rgb: np.ndarray, transfer: str) -> av.VideoFrame:
     """The same colours as BT.2020 with another transfer function, in ten bits."""
     frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
@@ -69,7 +41,7 @@ def in_hdr(rgb: np.ndarray, transfer: str) -> av.VideoFrame:
         graph.add("format", "yuv420p10le"),
         graph.add("buffersink"),
     ]  # fmt: skip
-    for before, behind in zip(chain, chain[1:]):  # noqa: B905, RUF007
+    for before, behind in pairwise(chain):
         before.link_to(behind)
     graph.configure()
     chain[0].push(frame)
@@ -90,15 +62,52 @@ def test_hdr_has_the_colours_that_it_was_made_of(tmp_path, portrait, transfer):
     away, off = (np.abs(each.astype(int) - rgb).mean() for each in (frame.rgb, plain))
     assert away < 6 < 2 * 6 < off
     (hint,) = (each for each in read_container_facts(path).hints if each.startswith("HDR"))
-    assert "mapped" in hint
+    assert "converted" in hint
 
 
-def test_one_setup_serves_all_frames_of_a_kind(portrait):
+def test_one_setup_serves_frames_of_a_kind_and_no_others(portrait):
     pictures, frame = FramePictures(Path("a.mp4"), 1.0), in_hdr(portrait[:64, :64], "arib-std-b67")
     first = pictures.convert(frame)
-    graph = dict(pictures._graphs)
+    graph = pictures._graph
     np.testing.assert_array_equal(pictures.convert(frame), first)
-    assert pictures._graphs == graph and len(graph) == 1
+    assert pictures._graph is graph
+    larger = in_hdr(portrait[:96, :128], "arib-std-b67")
+    assert pictures.convert(larger).shape == (96, 128, 3)
+    assert pictures._graph is not graph
+    np.testing.assert_array_equal(pictures.convert(frame), first)
+
+
+def test_oblong_hdr_becomes_square(portrait):
+    frame = in_hdr(portrait[:64, :64], "smpte2084")
+    assert FramePictures(Path("a.mp4"), 1.5).convert(frame).shape == (64, 96, 3)
+
+
+@pytest.mark.parametrize("unsaid", [0, 2, 3])
+def test_hdr_that_does_not_say_its_primaries_and_matrix_is_bt2020(portrait, unsaid):
+    frame = in_hdr(portrait[:64, :64], "arib-std-b67")
+    expected = FramePictures(Path("a.mp4"), 1.0).convert(frame)
+    frame.color_primaries, frame.colorspace = unsaid, 2
+    np.testing.assert_array_equal(FramePictures(Path("a.mp4"), 1.0).convert(frame), expected)
+
+
+def test_full_range_is_read_as_such(portrait):
+    frame = in_hdr(portrait[:64, :64], "arib-std-b67")
+    limited = FramePictures(Path("a.mp4"), 1.0).convert(frame)
+    frame.color_range = 2
+    full = FramePictures(Path("a.mp4"), 1.0).convert(frame)
+    assert full.min() > limited.min()  # its black is no longer black
+
+
+def test_white_of_sdr_and_what_is_brighter_is_white():
+    """HLG's reference white is 75 % of its signal (ITU-R BT.2408), mid grey 38 %."""
+    codes = np.array([0.0, 0.38, 0.77, 1.0]) * 876 + 64
+    luma = np.repeat(np.repeat(codes[None].astype(np.uint16), 16, axis=1), 16, axis=0)
+    planes = np.full((24, 64), 512, np.uint16)
+    planes[:16] = luma
+    frame = av.VideoFrame.from_ndarray(planes, format="yuv420p10le")
+    frame.color_trc, frame.color_primaries, frame.colorspace, frame.color_range = 18, 9, 9, 1
+    black, grey, white, brighter = FramePictures(Path("a.mp4"), 1.0).convert(frame)[8, 8::16, 1]
+    assert black < 5 and 90 < grey < 135 and white == brighter == 255
 
 
 def test_colours_that_nothing_can_convert_are_an_error_of_the_file(portrait):

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from mdcsd.judging_nouns import Calibration, FrameScore
-from mdcsd.wording import change_warnings, face_warnings, say_reason, stretch_warnings
+from mdcsd.judging_nouns import Calibration, FrameScore, MediaFacts
+from mdcsd.wording import (
+    change_warnings,
+    face_warnings,
+    sampling_warnings,
+    say_reason,
+    stretch_warnings,
+)
 
 FITTED = Calibration(0.6998122, 0.8759952, 0.96, 1.0, "made up")
 
@@ -49,3 +55,11 @@ def test_a_person_whose_picture_changes_abruptly_may_be_two():
     (warning,) = change_warnings({0: [], 1: [2.0, 3.25, 4.0, 5.0]})
     assert "the picture of person 1 changes abruptly at 2.0, 3.2, 4.0, ... s" in warning
     assert not list(change_warnings({0: [], 1: []}))
+
+
+def test_frames_far_apart_in_a_long_video_are_told():
+    film = MediaFacts("video", "mov", "", "h264", "", 1920, 1080, 1, duration_s=600.0)
+    (warning,) = sampling_warnings(film, 32)
+    assert "one every 19 s" in warning and "--frames 300 takes one every 2 s" in warning
+    assert not list(sampling_warnings(film, 300))
+    assert not list(sampling_warnings(MediaFacts("picture", "png", "", "", "", 9, 9, 1), 1))

@@ -37,7 +37,7 @@ def opened(path: Path) -> Iterator[Any]:
         raise MediaError(
             f"{path}: not a video that can be opened ({reason}). Expected a whole mp4, mov, avi, "
             "mpg, ts, mkv, webm, flv, wmv, ogv or gif file, or a picture named .jpg, .png or so; "
-            "if it should be one, copy it again."
+            "if it should be one, it is cut off or damaged: copy it again."
         ) from None
     with container:
         if all(_is_cover(stream) for stream in container.streams.video):

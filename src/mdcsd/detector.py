@@ -20,6 +20,7 @@ import torch
 from mdcsd import storage
 from mdcsd.checkpoint import Checkpoint, load_checkpoint
 from mdcsd.config import Device, FrameSelection, Pool
+from mdcsd.damage import Damage
 from mdcsd.default_weights import weights_path
 from mdcsd.errors import InputError
 from mdcsd.evidence import collect_evidence
@@ -38,11 +39,13 @@ from mdcsd.pictures import read_image
 from mdcsd.preprocess import crop_to_tensor, middle_square
 from mdcsd.quality import LeftOut, leave_out
 from mdcsd.tracks import Tracker, find_changes, take_look
-from mdcsd.video import decoded_ahead, iter_frames
+from mdcsd.video import OnDamage, decoded_ahead, iter_frames
 from mdcsd.wording import (
     change_warnings,
+    damage_warnings,
     face_warnings,
     media_warnings,
+    sampling_warnings,
     say_reason,
     stretch_warnings,
 )
@@ -99,7 +102,8 @@ class Detector:
         rows: list[FrameScore] = []
         looks: dict[int, list[tuple[float, RgbArray]]] = defaultdict(list)
         left_out: list[LeftOut] = []
-        found_in = self.iter_crops(path, n_frames, cropped, progress)
+        damage: list[Damage] = []
+        found_in = self.iter_crops(path, n_frames, cropped, progress, damage.append)
         for n_read, found in _batches(found_in, self.batch_size):
             n_sampled += n_read
             batch = leave_out(found, left_out)
@@ -113,6 +117,8 @@ class Detector:
         settings = {"frames": n_frames, "pool": pool, "cropped": cropped}
         changes = {track: find_changes(seen) for track, seen in looks.items()}
         verdict = self._verdict(path, n_sampled, tuple(rows), left_out, changes, settings)
+        told = tuple(damage_warnings(damage))
+        verdict = replace(verdict, warnings=(*told, *verdict.warnings))
         if not evidence:
             return verdict
         shown = collect_evidence(crops, rows, verdict.tracks, self.explain, n_sampled)
@@ -178,13 +184,18 @@ class Detector:
             return self._network.judge(batch)
 
     def iter_crops(
-        self, path: Path, n_frames: int, cropped: bool, progress: Progress | None = None
+        self,
+        path: Path,
+        n_frames: int,
+        cropped: bool,
+        progress: Progress | None = None,
+        on_damage: OnDamage | None = None,
     ) -> Iterator[tuple[Frame, list[FaceCrop]]]:
         """Yield the sampled frames with their faces, see `judge`."""
         tracker = Tracker()
         n_all = 1 if path.suffix.lower() in IMAGE_SUFFIXES else n_frames
         scale = self.checkpoint.preprocess.crop_scale
-        for n_done, frame in enumerate(iter_sampled_frames(path, n_frames), start=1):
+        for n_done, frame in enumerate(iter_sampled_frames(path, n_frames, on_damage), start=1):
             if cropped:
                 yield frame, [whole_picture(frame, path.name, scale)]
             else:
@@ -231,6 +242,7 @@ class Detector:
                 *stretch_warnings(score, by_track, calibration.manipulated_from),
                 *change_warnings(changes),
                 *face_warnings(n_sampled, by_track, left_out),
+                *sampling_warnings(media, n_sampled),
                 *media_warnings(media),
             ),
             calibrated_on=calibration.fitted_on,
@@ -261,12 +273,14 @@ def detect(
     return detector.judge(path, config.frames, config.pool, config.cropped)
 
 
-def iter_sampled_frames(path: Path, n_frames: int) -> Iterator[Frame]:
-    """Yield a picture as one frame, or frames spaced evenly over a video."""
+def iter_sampled_frames(
+    path: Path, n_frames: int, on_damage: OnDamage | None = None
+) -> Iterator[Frame]:
+    """Yield a picture as one frame, or frames spaced evenly over a video; see `iter_frames`."""
     if path.suffix.lower() in IMAGE_SUFFIXES:
         yield Frame(0, 0.0, read_image(path))
         return
-    yield from decoded_ahead(iter_frames(path, FrameSelection(n_evenly=n_frames)))
+    yield from decoded_ahead(iter_frames(path, FrameSelection(n_evenly=n_frames), on_damage))
 
 
 def _batches(

@@ -1,9 +1,9 @@
 """Video files -> RGB frames as a viewer sees them.
 
-Frames are decoded front to back, and only the wanted ones are converted to RGB; of frames spread
-over a file nothing is decoded but themselves and what they need. Frames
-that FFmpeg marks as corrupt are dropped, not scored, and a file that is mostly missing
-(cut off, damaged) is an error, because a verdict on its first third would mislead.
+Decoding goes from front to back, and only wanted frames are converted to RGB; where these are
+spread over a file, nothing is decoded but them and what they need. Frames that FFmpeg marks as
+corrupt are dropped, not scored, and a file that is mostly missing (cut off, damaged) is an error,
+because a verdict on its first third would mislead.
 """
 
 from __future__ import annotations
@@ -40,7 +40,12 @@ _EXACT_CODECS = {"h264", "hevc", "vp9", "av1"}
 _EXACT_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts"}
 
 
-def iter_frames(path: Path, selection: FrameSelection) -> Iterator[Frame]:
+OnDamage = Callable[[Damage], None]
+
+
+def iter_frames(
+    path: Path, selection: FrameSelection, on_damage: OnDamage | None = None
+) -> Iterator[Frame]:
     """Decode a video front to back, and yield the selected frames.
 
     With `selection.n_evenly` the file's packets are read first, and what no chosen frame needs
@@ -51,10 +56,13 @@ def iter_frames(path: Path, selection: FrameSelection) -> Iterator[Frame]:
     and rises strictly; where the file gives none it is derived from the frame rate. The file is
     closed when the iterator is exhausted or closed.
 
+    Args:
+        on_damage: called at the end of a file of which so little is lost that it is no error.
+
     Raises: MediaError if the file is no video, or ends long before its own claim.
     """
     if selection.n_evenly is None:
-        yield from _iter_all(path, choose_in_order(selection), selection.end)
+        yield from _iter_all(path, choose_in_order(selection), selection.end, on_damage)
         return
     table, reorders = _read_packets(path)
     chosen, done = choose_evenly(selection, table.n_shown), -1
@@ -63,11 +71,16 @@ def iter_frames(path: Path, selection: FrameSelection) -> Iterator[Frame]:
             yield frame
             done = frame.index
     if done < max(chosen):
-        yield from _iter_all(path, lambda index, _: index in chosen and index > done, selection.end)
+        yield from _iter_all(
+            path, lambda index, _: index in chosen and index > done, selection.end, on_damage
+        )
 
 
 def _iter_all(
-    path: Path, is_wanted: Callable[[int, float], bool], end: int | None
+    path: Path,
+    is_wanted: Callable[[int, float], bool],
+    end: int | None,
+    on_damage: OnDamage | None,
 ) -> Iterator[Frame]:
     """Decode a video once, front to back, and yield what is wanted; see `iter_frames`."""
     with opened(path) as container:
@@ -82,6 +95,8 @@ def _iter_all(
             if is_wanted(index, time_s) and not decoded.is_corrupt:
                 yield Frame(index, time_s, pictures.convert(decoded))
         damage.check()
+        if damage.n_corrupt and on_damage:
+            on_damage(damage)
 
 
 def _iter_planned(path: Path, plan: DecodePlan) -> Iterator[Frame]:
@@ -213,9 +228,15 @@ def _hints(pixel_aspect: float, first: Any) -> Iterator[str]:
     if pixel_aspect != 1.0:
         yield f"stored with oblong pixels: faces were judged {pixel_aspect:.3g} times as wide"
     if first and first.interlaced_frame:
-        yield "interlaced: of the two moments in each frame one was judged, half of the lines"
+        yield (
+            "interlaced: each frame holds the lines of two moments, which were judged together and "
+            "can raise a score; save it deinterlaced (ffmpeg -i FILE -vf bwdif OUT) and judge that"
+        )
     if first and first.color_trc in HDR:
-        yield f"{HDR[first.color_trc]}: colours were mapped to those of an SDR screen (BT.709)"
+        yield (
+            f"{HDR[first.color_trc]}: colours were converted to those of an ordinary screen, on "
+            "which the brightest parts are plain white, and may change a score a little"
+        )
 
 
 def _first_frame(container: Any) -> Any:

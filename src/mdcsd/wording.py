@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from mdcsd.damage import Damage
 from mdcsd.judging_nouns import Calibration, FrameScore, MediaFacts, Verdict, readable
 from mdcsd.media_facts import is_strongly_compressed
 from mdcsd.metrics import MIN_TRACK_FRAMES, min_track_frames
@@ -17,6 +18,7 @@ _SMALL_FACE_PX = 64
 _FEW_REAL = 20  # below, 5 % of the real ones is less than one
 _MOST_TIMES = 3  # told of one person
 _FEW_FRAMES = 8  # a quarter of what is sampled by default
+_FAR_APART_S, _CLOSE_S = 5.0, 2.0  # judged frames: further apart is told, and what would be close
 
 
 def say_reason(
@@ -178,6 +180,28 @@ def _frames_calibrated_on(calibrated_on: str) -> int:
     """How many frames of a video the thresholds were fitted on, 0 where nothing says so."""
     found = re.search(r"(\d+) frames? each", calibrated_on)
     return int(found[1]) if found else 0
+
+
+def damage_warnings(damage: Sequence[Damage]) -> Iterator[str]:
+    """Yield how many frames of a file are damaged that was judged all the same."""
+    for each in damage:
+        yield (
+            f"damaged frames: {each.n_corrupt} of {each.n_frames}; others are decoded from them, and "
+            "torn faces can raise a score; look at the faces, and copy the file again"
+        )
+
+
+def sampling_warnings(media: MediaFacts, n_sampled: int) -> Iterator[str]:
+    """Yield how far apart the judged frames of a long video are."""
+    if media.duration_s is None or media.kind == "picture":
+        return
+    apart_s = media.duration_s / max(n_sampled, 1)
+    if apart_s > _FAR_APART_S:
+        n_close = round(media.duration_s / _CLOSE_S)
+        yield (
+            f"{n_sampled} frames, one every {apart_s:.0f} s: a shorter manipulation may lie "
+            f"between, --frames {n_close} takes one every {_CLOSE_S:.0f} s"
+        )
 
 
 def media_warnings(media: MediaFacts) -> Iterator[str]:
