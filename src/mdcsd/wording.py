@@ -186,8 +186,8 @@ def damage_warnings(damage: Sequence[Damage]) -> Iterator[str]:
     """Yield how many frames of a file are damaged that was judged all the same."""
     for each in damage:
         yield (
-            f"damaged frames: {each.n_corrupt} of {each.n_frames}; others are decoded from them, and "
-            "torn faces can raise a score; look at the faces, and copy the file again"
+            f"damaged frames: {each.n_corrupt} of {each.n_frames}; others are decoded from them, "
+            "and torn faces can raise a score; look at the faces, and copy the file again"
         )
 
 
