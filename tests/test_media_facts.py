@@ -86,7 +86,7 @@ def test_what_packed_a_file_and_what_encoded_its_picture_are_both_told(tmp_path)
         ({"color_trc": "arib-std-b67"}, "HDR (HLG)"),
     ],
 )
-def test_pictures_that_no_network_learned_from_are_told(tmp_path, options, told):
+def test_interlaced_and_hdr_videos_are_told(tmp_path, options, told):
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options=options)

@@ -54,9 +54,10 @@ class PacketTable:
             is_shown: not, where an edit list hides it, and others are decoded from it.
             is_regular: no, to have the whole file decoded front to back.
         """
-        goes_back = None not in (dts, self._last_dts) and dts <= self._last_dts  # type: ignore[operator]
-        self._is_regular &= is_regular and pts is not None and not goes_back
-        self._last_dts = dts if dts is not None else self._last_dts
+        if dts is not None:
+            is_regular &= self._last_dts is None or dts > self._last_dts
+            self._last_dts = dts
+        self._is_regular &= is_regular and pts is not None
         self._pts.append(pts or 0)
         self._flags.append(_KEY * is_key | _SHOWN * is_shown)
         self.n_shown += is_shown
