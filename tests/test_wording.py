@@ -60,6 +60,6 @@ def test_a_person_whose_picture_changes_abruptly_may_be_two():
 def test_frames_far_apart_in_a_long_video_are_told():
     film = MediaFacts("video", "mov", "", "h264", "", 1920, 1080, 1, duration_s=600.0)
     (warning,) = sampling_warnings(film, 32)
-    assert "one every 19 s" in warning and "--frames 300 takes one every 2 s" in warning
+    assert "one every 19 s" in warning and "detect --frames 300 takes one every 2 s" in warning
     assert not list(sampling_warnings(film, 300))
     assert not list(sampling_warnings(MediaFacts("picture", "png", "", "", "", 9, 9, 1), 1))

@@ -200,7 +200,7 @@ def sampling_warnings(media: MediaFacts, n_sampled: int) -> Iterator[str]:
         n_close = round(media.duration_s / _CLOSE_S)
         yield (
             f"{n_sampled} frames, one every {apart_s:.0f} s: a shorter manipulation may lie "
-            f"between, --frames {n_close} takes one every {_CLOSE_S:.0f} s"
+            f"between, detect --frames {n_close} takes one every {_CLOSE_S:.0f} s"
         )
 
 
