@@ -222,6 +222,8 @@ def test_flags_that_do_not_fit(capsys, demo, train_set, val_set, test_set, tmp_p
         (("train", "cnn", train_set, val_set, "--classes", "1"), "--classes 1"),
         (("test", weights, test_set, "--image_size", "128"), "trained on 96,96,3"),
         (("test", test_set / "data.tfrecords", test_set), "not a checkpoint"),
+        (("detect", tmp_path, "--pool", "most"), "error: --pool = 'most': expected one of track"),
+        (("detect", tmp_path, "--set", "detect.pool=most"), "detect.pool = 'most': expected"),
         (("process-frames", "--video_path", tmp_path, "--every", "1", "--frames", "2"), "exclude"),
         (("process-frames", "--video_path", tmp_path, "--start_frame", "5", "--end_frame", "5"),
          "--end_frame 5"),

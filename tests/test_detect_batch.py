@@ -217,6 +217,9 @@ def test_outputs_never_overwrite_inputs_or_each_other(detector, clip, tmp_path):
         (Outputs(json=tmp_path / "p" / "index.html", report=tmp_path / "p"), [clip], "two outputs"),
         (Outputs(report=tmp_path / "o.html"), [clip, mine], "a page holds one file"),
         (Outputs(json=mine), [clip], "holds no verdicts"),
+        (Outputs(report=tmp_path / "o.pdf"), [clip], "o.pdf: --report writes a page, .html, or"),
+        (Outputs(csv=tmp_path / "o.XLSX"), [clip], "o.XLSX: --csv writes a table, .csv."),
+        (Outputs(json=tmp_path / "o.xls"), [clip], "o.xls: --json writes lines of JSON"),
     ):
         (tmp_path / "w.safetensors").touch()
         before = clip.read_bytes()

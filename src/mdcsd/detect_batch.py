@@ -35,6 +35,8 @@ _COLUMNS = (
     "warnings", "checkpoint_id", "judged_at", "error",
 )  # fmt: skip
 
+_NOT_WRITTEN = frozenset({".pdf", ".docx", ".odt", ".xlsx", ".xls", ".ods", ".parquet"})
+
 Line = dict[str, Any]
 Progress = Callable[[int, int], None]
 
@@ -229,7 +231,14 @@ def _is_page_of_another(page: Path, path: Path) -> bool:
 
 
 def _check_outputs(inputs: Sequence[Path], outputs: Outputs, pages: dict[Path, Path]) -> None:
-    """Refuse outputs that are inputs, each other, or somebody's picture."""
+    """Refuse outputs that are inputs, each other, somebody's picture, or of another format."""
+    for flag, form, given in (
+        ("--report", "a page, .html, or a folder of pages", outputs.report),
+        ("--csv", "a table, .csv", outputs.csv),
+        ("--json", "lines of JSON, .jsonl", outputs.json),
+    ):
+        if given and given.suffix.lower() in _NOT_WRITTEN and not given.is_dir():
+            raise InputError(f"{flag} {given}: {flag} writes {form}. Choose another name.")
     written = [path for path in (outputs.json, outputs.csv, *pages.values()) if path]
     if outputs.report and not outputs.is_one_page:
         written.append(outputs.report / "index.html")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mdcsd.errors import SettingError
 from mdcsd.recipe import load_settings
 from mdcsd.settings import Settings
 
@@ -66,8 +67,28 @@ def given_flags(ctx: typer.Context, names: dict[str, str]) -> dict[str, dict[str
 def settings_of(
     ctx: typer.Context, recipe: Path | None, assignments: list[str] | None, names: dict[str, str]
 ) -> Settings:
-    """Lay a command's flags over `--set`, recipe and defaults."""
-    return load_settings(recipe, assignments or [], given_flags(ctx, names))
+    """Lay a command's flags over `--set`, recipe and defaults.
+
+    Raises: SettingError, which names a setting as the user did: the flag, if that gave it.
+    """
+    given = given_flags(ctx, names)
+    try:
+        return load_settings(recipe, assignments or [], given)
+    except SettingError as error:
+        raise SettingError(_name_flag(ctx, given, names, str(error))) from None
+
+
+def _name_flag(
+    ctx: typer.Context, given: dict[str, dict[str, Any]], names: dict[str, str], told: str
+) -> str:
+    """Put a flag's name where an error begins with that of its setting."""
+    for parameter in ctx.command.params:
+        name = names.get(parameter.name or "", ".")
+        section, key = name.split(".")
+        flag = max(parameter.opts, key=len)
+        if key in given.get(section, {}) and told.startswith(f"{name} ") and flag.startswith("-"):
+            return flag + told.removeprefix(name)
+    return told
 
 
 class _Pace:
