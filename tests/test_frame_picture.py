@@ -101,10 +101,10 @@ def test_full_range_is_read_as_such(portrait):
 def test_white_of_sdr_and_what_is_brighter_is_white():
     """HLG's reference white is 75 % of its signal (ITU-R BT.2408), mid grey 38 %."""
     codes = np.array([0.0, 0.38, 0.77, 1.0]) * 876 + 64
-    luma = np.repeat(np.repeat(codes[None].astype(np.uint16), 16, axis=1), 16, axis=0)
-    planes = np.full((24, 64), 512, np.uint16)
-    planes[:16] = luma
-    frame = av.VideoFrame.from_ndarray(planes, format="yuv420p10le")
+    frame = av.VideoFrame(64, 16, "yuv420p10le")
+    for plane, row in zip(frame.planes, (codes.repeat(16), *[np.full(32, 512)] * 2), strict=True):
+        padding = np.zeros(plane.line_size // 2 - len(row))
+        plane.update(np.tile([*row, *padding], (plane.height, 1)).astype("<u2").tobytes())
     frame.color_trc, frame.color_primaries, frame.colorspace, frame.color_range = 18, 9, 9, 1
     black, grey, white, brighter = FramePictures(Path("a.mp4"), 1.0).convert(frame)[8, 8::16, 1]
     assert black < 5 and 90 < grey < 135 and white == brighter == 255
