@@ -167,6 +167,37 @@ def test_bands_lie_side_by_side_from_the_first_face_to_the_last():
     assert edges[0] == 0 and ends[-1] == pytest.approx(100)
 
 
+def curves(page: Page) -> list[dict[str, str | None]]:
+    """The lines between dots, without those of the legend."""
+    return [each for each in page.all("line") if each["class"] == "curve" and "%" in each["x1"]]
+
+
+def test_no_line_is_drawn_where_a_frame_between_was_not_judged():
+    whole = Page(render_report(a_verdict()))
+    assert len(curves(whole)) == 2 * 15 and "no line where" not in whole.text
+    frames = tuple(row for row in a_verdict().frames if row.track_id or row.frame_index != 25)
+    page = Page(render_report(a_verdict(frames=frames)))
+    dots = [each for each in page.all("circle") if each["class"] == "dot" and "%" in each["cx"]]
+    assert len(dots) == 31 and len(curves(page)) == 13 + 15
+    assert page.text.count("no line where a frame between was not judged") == 1
+    joined = {(each["x1"], each["x2"]) for each in curves(page)[:13]}
+    assert (dots[4]["cx"], dots[5]["cx"]) not in joined  # 0.8 and 1.2 s, without 1.0 s
+    assert (dots[3]["cx"], dots[4]["cx"]) in joined
+
+
+def test_times_of_a_long_video_are_a_players():
+    frames = tuple(replace(row, time_s=row.time_s * 40) for row in a_verdict().frames)
+    stretch = Stretch(20.0, 61.5, 4, 0.9, (replace(FACE, time_s=61.5),))
+    page = Page(render_report(a_verdict(
+        frames=frames, media=replace(a_verdict().media, duration_s=128.0),
+        evidence=(PersonEvidence(0, (stretch,), 0),),
+    )))  # fmt: skip
+    for words in ("0:20.00 to 1:01.50, mean score 0.900", "1:01.50, score 0.800", "2:08.00",
+                  "0:00 1:00 2:00", "1:52.00 70 0.300"):  # fmt: skip
+        assert words in page.text, words
+    assert len(curves(page)) == 30
+
+
 def test_what_is_not_there_is_left_out_and_said():
     blind = Page(render_report(a_verdict(evidence=None)))
     assert "without pictures" in blind.text and not blind.all("img")

@@ -8,9 +8,12 @@ from mdcsd.judging_nouns import Calibration, FrameScore, MediaFacts
 from mdcsd.wording import (
     change_warnings,
     face_warnings,
+    length_s,
     sampling_warnings,
     say_reason,
     stretch_warnings,
+    tell_span,
+    tell_time,
 )
 
 FITTED = Calibration(0.6998122, 0.8759952, 0.96, 1.0, "made up")
@@ -37,12 +40,12 @@ def test_a_score_is_not_told_as_the_limit_that_it_missed(score, reason):
 
 
 def test_a_short_manipulation_is_told_although_the_whole_is_likely_real():
-    (warning,) = stretch_warnings(0.4, person(*[0.3] * 20, *[0.95] * 5, *[0.3] * 7), 0.8759952)
+    (warning,) = stretch_warnings(0.4, person(*[0.3] * 20, *[0.95] * 5, *[0.3] * 7), 0.8759952, 16)
     assert "higher than the whole: 0.95 from 10.0 to 12.0 s" in warning and "0.876" in warning
-    assert list(stretch_warnings(0.4, person(*[0.3] * 20, *[0.95] * 5), 0.876))  # the last five
-    assert not list(stretch_warnings(0.4, person(*[0.3] * 20, *[0.95] * 3, *[0.3] * 9), 0.876))
-    assert not list(stretch_warnings(0.95, person(*[0.95] * 32), 0.876))  # the verdict says it
-    assert not list(stretch_warnings(None, person(*[0.95] * 3), 0.876))
+    assert list(stretch_warnings(0.4, person(*[0.3] * 20, *[0.95] * 5), 0.876, 16))  # the last five
+    assert not list(stretch_warnings(0.4, person(*[0.3] * 20, *[0.95] * 3, *[0.3] * 9), 0.876, 16))
+    assert not list(stretch_warnings(0.95, person(*[0.95] * 32), 0.876, 16))  # the verdict says it
+    assert not list(stretch_warnings(None, person(*[0.95] * 3), 0.876, 16))
 
 
 def test_of_a_picture_of_several_faces_it_is_told_that_the_highest_decides():
@@ -52,9 +55,40 @@ def test_of_a_picture_of_several_faces_it_is_told_that_the_highest_decides():
 
 
 def test_a_person_whose_picture_changes_abruptly_may_be_two():
-    (warning,) = change_warnings({0: [], 1: [2.0, 3.25, 4.0, 5.0]})
+    (warning,) = change_warnings({0: [], 1: [2.0, 3.25, 4.0, 5.0]}, 9)
     assert "the picture of person 1 changes abruptly at 2.0, 3.2, 4.0, ... s" in warning
-    assert not list(change_warnings({0: [], 1: []}))
+    (warning,) = change_warnings({1: [2.0, 3661.25]}, 4000)
+    assert "changes abruptly at 0:00:02.0, 1:01:01.2: after a cut" in warning
+    assert not list(change_warnings({0: [], 1: []}, 9))
+
+
+@pytest.mark.parametrize(
+    ("time_s", "whole_s", "decimals", "said"),
+    [
+        (7.5, 59.9, 2, "7.50 s"),
+        (7.5, 59.9, 0, "8 s"),
+        (7.5, 60, 2, "0:07.50"),
+        (119.996, 120, 2, "2:00.00"),  # never 1:60.00
+        (599.6, 600, 0, "10:00"),
+        (3599.96, 3600, 1, "1:00:00.0"),
+        (36125.25, 40000, 2, "10:02:05.25"),
+    ],
+)
+def test_times_of_long_videos_are_told_as_players_show_them(time_s, whole_s, decimals, said):
+    assert tell_time(time_s, whole_s, decimals) == said
+
+
+def test_a_span_names_its_unit_once():
+    assert tell_span(1, 2.5, 9, 1) == "1.0 to 2.5 s"
+    assert tell_span(1, 62.5, 90, 1) == "0:01.0 to 1:02.5"
+
+
+@pytest.mark.parametrize(("duration_s", "length"), [(20.0, 20.0), (9.0, 15.5), (None, 15.5)])
+def test_a_video_is_as_long_as_its_file_says_or_longer(duration_s, length):
+    (rows,) = person(*[0.3] * 32).values()
+    media = MediaFacts("video", "mp4", "MP4", "h264", "H.264", 64, 64, 9, duration_s=duration_s)
+    assert length_s(rows, media) == length
+    assert length_s(rows[:1], media) == 0  # a picture, or of a video the first frame alone
 
 
 def test_frames_far_apart_in_a_long_video_are_told():

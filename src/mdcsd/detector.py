@@ -44,6 +44,7 @@ from mdcsd.wording import (
     change_warnings,
     damage_warnings,
     face_warnings,
+    length_s,
     media_warnings,
     sampling_warnings,
     say_reason,
@@ -222,6 +223,7 @@ class Detector:
         score = pool_video(pairs, n_sampled, settings["pool"])
         calibration = self.checkpoint.calibration
         media = read_media_facts(path)
+        whole_s = length_s(frames, media)
         return Verdict(
             path=str(path),
             sha256=storage.sha256_of(path),
@@ -239,8 +241,8 @@ class Detector:
             tracks=tuple(_summarise(track, rows) for track, rows in sorted(by_track.items())),
             frames=frames,
             warnings=(
-                *stretch_warnings(score, by_track, calibration.manipulated_from),
-                *change_warnings(changes),
+                *stretch_warnings(score, by_track, calibration.manipulated_from, whole_s),
+                *change_warnings(changes, whole_s),
                 *face_warnings(n_sampled, by_track, left_out),
                 *sampling_warnings(media, n_sampled),
                 *media_warnings(media),

@@ -32,7 +32,7 @@ from mdcsd.judging_nouns import (
     readable,
 )
 from mdcsd.metrics import min_track_frames
-from mdcsd.wording import say_false_alarms, tell_score
+from mdcsd.wording import length_s, say_false_alarms, tell_score, tell_span, tell_time
 
 _MEANINGS = {
     "likely_manipulated": "The score is at or above the threshold for “likely manipulated”. That "
@@ -57,12 +57,14 @@ _CREDENTIALS = {
 }
 _PLOT_TOP, _PLOT_BOTTOM = 10.0, 170.0  # px; of a score of 1 and of 0
 _MARGIN = 1.5  # % of the width, so that the outermost dots are whole
+_GAP = 1.75  # times what lies between two sampled frames: one or more between were not judged
 
 
 @dataclass(frozen=True)
 class _Dot:
     """A judged frame in the plot: x in % of its width, y in px."""
 
+    time_s: float
     x: float
     y: float
     label: str
@@ -103,7 +105,7 @@ class _Person:
     dots: tuple[_Dot, ...]
     segments: tuple[tuple[_Dot, _Dot], ...]
     bands: tuple[_Band, ...]
-    frames: tuple[FrameScore, ...]
+    rows: tuple[tuple[str, FrameScore], ...]
     role: str
 
 
@@ -125,6 +127,7 @@ def render_report(verdict: Verdict) -> str:
         y_low=_y(low),
         y_high=_y(high),
         end_s=_end_s(verdict),
+        time_ticks=[_short_time(share * _end_s(verdict), _end_s(verdict)) for share in (0, 0.5, 1)],
         false_alarms=say_false_alarms(verdict, high),
         warnings=[_sentence(text) for text in verdict.warnings],
         persons=persons,
@@ -177,6 +180,20 @@ def _end_s(verdict: Verdict) -> float:
     return max((frame.time_s for frame in verdict.frames), default=0.0)
 
 
+def _short_time(time_s: float, end_s: float) -> str:
+    """Write a time below the plot: short videos with a tenth, longer ones in whole seconds."""
+    return tell_time(time_s, end_s, 1 if end_s < 60 else 0)
+
+
+def _segments(dots: tuple[_Dot, ...], between_s: float) -> tuple[tuple[_Dot, _Dot], ...]:
+    """Join frames that were sampled one after the other: nothing is drawn where none was judged."""
+    return tuple(
+        (one, other)
+        for one, other in pairwise(dots)
+        if other.time_s - one.time_s <= _GAP * between_s
+    )
+
+
 def _x(time_s: float, end_s: float) -> float:
     share = min(max(time_s / end_s, 0.0), 1.0) if end_s > 0 else 0.5
     return round(_MARGIN + share * (100.0 - 2.0 * _MARGIN), 2)
@@ -191,7 +208,7 @@ def _persons(verdict: Verdict) -> Iterator[_Person]:
     enough = min_track_frames(verdict.n_frames_sampled)
     is_by_person = verdict.settings.get("pool", "track") == "track"
     shown = {person.track_id: person for person in verdict.evidence or ()}
-    end_s = _end_s(verdict)
+    end_s, whole_s = _end_s(verdict), length_s(verdict.frames, verdict.media)
     for rank, track in enumerate(rank_persons(verdict.tracks, verdict.n_frames_sampled)):
         role = ""
         if is_by_person and track.n_frames < enough:
@@ -200,12 +217,19 @@ def _persons(verdict: Verdict) -> Iterator[_Person]:
             role = ", whose score is that of the file"
         frames = tuple(row for row in verdict.frames if row.track_id == track.track_id)
         dots = tuple(
-            _Dot(_x(row.time_s, end_s), _y(row.score), f"{row.time_s:.2f} s: {row.score:.3f}")
+            _Dot(
+                row.time_s,
+                _x(row.time_s, end_s),
+                _y(row.score),
+                f"{tell_time(row.time_s, end_s)}: {row.score:.3f}",
+            )
             for row in frames
         )
+        segments = _segments(dots, whole_s / max(verdict.n_frames_sampled, 1))
         person = shown.get(track.track_id)
         bands = tuple(_bands(person, end_s)) if person else ()
-        yield _Person(track, dots, tuple(pairwise(dots)), bands, frames, role)
+        rows = tuple((tell_time(row.time_s, end_s), row) for row in frames)
+        yield _Person(track, dots, segments, bands, rows, role)
 
 
 def _bands(person: PersonEvidence, end_s: float) -> Iterator[_Band]:
@@ -216,7 +240,7 @@ def _bands(person: PersonEvidence, end_s: float) -> Iterator[_Band]:
     edges[0], edges[-1] = edges[0] - _MARGIN, edges[-1] + _MARGIN
     for index, stretch in enumerate(person.stretches):
         is_worst = index == person.worst
-        label = f"{_span(stretch)}, mean score {stretch.score:.3f}"
+        label = f"{_span(stretch, end_s)}, mean score {stretch.score:.3f}"
         if is_worst and len(person.stretches) > 1:
             label += ", the highest"
         yield _Band(
@@ -226,7 +250,7 @@ def _bands(person: PersonEvidence, end_s: float) -> Iterator[_Band]:
             label=label,
             is_worst=is_worst,
             stretch=stretch,
-            faces=tuple(_face(face) for face in stretch.faces),
+            faces=tuple(_face(face, end_s) for face in stretch.faces),
         )
 
 
@@ -235,14 +259,14 @@ def _has_bands(person: _Person) -> bool:
     return any(picture.is_bands for face in faces for picture in face.pictures)
 
 
-def _span(stretch: Stretch) -> str:
+def _span(stretch: Stretch, end_s: float) -> str:
     if stretch.last_s - stretch.first_s < 0.005:
-        return f"At {stretch.first_s:.2f} s"
-    return f"{stretch.first_s:.2f} to {stretch.last_s:.2f} s"
+        return f"At {tell_time(stretch.first_s, end_s)}"
+    return tell_span(stretch.first_s, stretch.last_s, end_s)
 
 
-def _face(face: EvidenceFace) -> _Face:
-    at = f"at {face.time_s:.2f} s"
+def _face(face: EvidenceFace, end_s: float) -> _Face:
+    at = f"at {tell_time(face.time_s, end_s)}"
     offered = (
         (face.crop, "face", f"The judged face {at}"),
         (face.rgb_heat, "RGB branch", f"Where the RGB branch looked {at}"),
@@ -255,7 +279,7 @@ def _face(face: EvidenceFace) -> _Face:
         for content, caption, words in offered
         if content is not None
     )
-    return _Face(f"{face.time_s:.2f} s, score {face.score:.3f}", pictures)
+    return _Face(f"{tell_time(face.time_s, end_s)}, score {face.score:.3f}", pictures)
 
 
 def _data_uri(picture: bytes) -> str:
@@ -276,7 +300,7 @@ def _file_facts(verdict: Verdict) -> list[tuple[str, str]]:
         ("Resolution", f"{media.width_px} x {media.height_px} px{turned}"),
     ]
     if media.duration_s is not None:
-        facts.append(("Duration", f"{media.duration_s:.2f} s"))
+        facts.append(("Duration", tell_time(media.duration_s, media.duration_s)))
     if media.frame_rate is not None:
         facts.append(("Frame rate", f"{media.frame_rate:.5g} a second"))
     if media.bit_rate_bps is not None and media.bits_per_pixel is not None:

@@ -53,6 +53,30 @@ def say_reason(
     return f"score {told} is below {from_}"
 
 
+def length_s(frames: Sequence[FrameScore], media: MediaFacts | None) -> float:
+    """How long a video is by its file, at least up to its last judged frame; 0 of a picture."""
+    last_s = max((frame.time_s for frame in frames), default=0.0)
+    said_s = media.duration_s if media else None
+    return max(last_s, said_s) if said_s and last_s > 0 else last_s
+
+
+def tell_time(time_s: float, whole_s: float, decimals: int = 2) -> str:
+    """Write a time: 7.50 s, in a video of a minute and longer 0:07.50, of an hour 0:00:07.50."""
+    if whole_s < 60:
+        return f"{time_s:.{decimals}f} s"
+    minutes, seconds = divmod(round(time_s, decimals), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    clock = f"{minutes:02d}" if whole_s >= 3600 else f"{minutes}"
+    shown = f"{seconds:0{decimals + 3 if decimals else 2}.{decimals}f}"
+    return f"{hours}:{clock}:{shown}" if whole_s >= 3600 else f"{clock}:{shown}"
+
+
+def tell_span(first_s: float, last_s: float, whole_s: float, decimals: int = 2) -> str:
+    """Write from when to when, the unit once."""
+    first = tell_time(first_s, whole_s, decimals).removesuffix(" s")
+    return f"{first} to {tell_time(last_s, whole_s, decimals)}"
+
+
 def tell_score(score: float, limits: Sequence[float]) -> str:
     """Write a score with three decimals, or with as many as tell it from a limit that it misses."""
     return f"{score:.{_enough_digits(score, limits, 'f')}f}"
@@ -98,12 +122,16 @@ def face_warnings(
 
 
 def stretch_warnings(
-    score: float | None, by_track: dict[int, list[FrameScore]], manipulated_from: float
+    score: float | None,
+    by_track: dict[int, list[FrameScore]],
+    manipulated_from: float,
+    whole_s: float,
 ) -> Iterator[str]:
     """Yield where a person's score is that of a manipulation for a while, and not over the whole.
 
-    A score is the mean over all of a person's judged frames, so that a short manipulation hides in
-    a long clip. A while is `MIN_TRACK_FRAMES` judged frames in a row.
+    `whole_s` is how long the video is. A score is the mean over all of a person's judged frames, so
+    that a short manipulation hides in a long clip. A while is `MIN_TRACK_FRAMES` judged frames in a
+    row.
     """
     if score is None or score >= manipulated_from:
         return
@@ -115,22 +143,24 @@ def stretch_warnings(
     ]  # fmt: skip
     highest, first_s, last_s = max(whiles, default=(0.0, 0.0, 0.0))
     if highest >= manipulated_from:
+        span = tell_span(first_s, last_s, whole_s, 1)
         yield (
-            f"a part scores higher than the whole: {highest:.3g} from {first_s:.1f} to "
-            f"{last_s:.1f} s, and likely manipulated begins at {manipulated_from:.3g}"
+            f"a part scores higher than the whole: {highest:.3g} from {span}, and likely "
+            f"manipulated begins at {manipulated_from:.3g}"
         )
 
 
-def change_warnings(changes: dict[int, list[float]]) -> Iterator[str]:
+def change_warnings(changes: dict[int, list[float]], whole_s: float) -> Iterator[str]:
     """Yield whose picture changes abruptly, by times in seconds: a score may be two people's."""
     for track, times in changes.items():
         if times:
-            first = ", ".join(f"{time_s:.1f}" for time_s in times[:_MOST_TIMES])
+            told = [tell_time(each, whole_s, 1).removesuffix(" s") for each in times[:_MOST_TIMES]]
             more = ", ..." if len(times) > _MOST_TIMES else ""
+            unit = " s" if whole_s < 60 else ""
             yield (
-                f"the picture of person {track} changes abruptly at {first}{more} s: after a cut "
-                "somebody else in the same place counts as the same person; cut the file there, "
-                "and judge each part"
+                f"the picture of person {track} changes abruptly at {', '.join(told)}{more}{unit}: "
+                "after a cut somebody else in the same place counts as the same person; cut the "
+                "file there, and judge each part"
             )
 
 

@@ -145,15 +145,18 @@ def _run(batch: Batch) -> tuple[set[str], list[Path], bool]:
 def say_verdict(verdict: Verdict) -> None:
     """Print one line a file, one a person if there are several, one a warning."""
     from mdcsd.judging_nouns import VERDICT_WORDS
+    from mdcsd.wording import length_s, tell_span
 
     score = "  -  " if verdict.score is None else f"{verdict.score:.3f}"
     words = VERDICT_WORDS[verdict.verdict]
     print(f"{score}  {words:<18}  {_shown(verdict.path)}: {verdict.reason}", flush=True)
     if len(verdict.tracks) > 1:
+        whole_s = length_s(verdict.frames, verdict.media)
         for track in verdict.tracks:
+            span = tell_span(track.first_s, track.last_s, whole_s, 1)
             print(
                 f"       person {track.track_id}: {track.score:.3f} in {track.n_frames} frames, "
-                f"{track.first_s:.1f} to {track.last_s:.1f} s"
+                f"{span}"
             )
     for warning in verdict.warnings:
         print(f"       warning: {_shown(warning)}")
