@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from mdcsd.detect_batch import Batch, Outputs
 from mdcsd.errors import DataError, InputError, MediaError
 from mdcsd.inputs import find_inputs
 from mdcsd.judging_config import DetectConfig
+from mdcsd.report_index import index_row, other_rows
 from mdcsd.storage import sha256_of
 from test_cli import call
 
@@ -124,6 +126,31 @@ def test_the_schema_refuses_what_is_no_line(change, detector, clip):
 def run(detector, outputs: Outputs, *inputs: Path, frames: int = 5) -> list:
     config = DetectConfig(weights="w.safetensors", frames=frames)
     return list(Batch(inputs, detector, config, outputs).run())
+
+
+def test_an_index_lists_what_earlier_runs_left_in_its_folder(detector, folder, tmp_path):
+    """The last run's files first; what is no page of ours is let be."""
+    a, b, bad = folder / "deep" / "a.mp4", folder / "b.png", folder / "c.mp4"
+    outputs = Outputs(report=tmp_path / "pages")
+    run(detector, outputs, a, bad)
+    others = {
+        "mine.html": "<p>mine</p>", "cut.html": '<meta name="mdcsd-verdict" content="{&quot;pa',
+        "odd.html": '<meta name="mdcsd-verdict" content=\'{"path": "x", "verdict": "false"}\'>',
+        "list.html": '<meta name="mdcsd-verdict" content="[]">', "none.html": "",
+    }  # fmt: skip
+    for name, text in others.items():
+        (outputs.report / name).write_text(text)
+    (outputs.report / "folder.html").mkdir()
+    run(detector, outputs, b)
+    index = (outputs.report / "index.html").read_text()
+    assert re.findall(r'href="([^"]*)"', index) == ["b.png.html", "a.mp4.html"]
+    assert f">{a}</a>" in index and "<h1>2 files" in index
+    (row,) = other_rows(outputs.report, {"b.png.html"})
+    verdict = detector.judge(a, n_frames=5)
+    assert row == index_row(verdict.to_dict(), "a.mp4.html")
+    run(detector, outputs, a, b)
+    assert (outputs.report / "index.html").read_text().count("href=") == 2
+    assert {name: (outputs.report / name).read_text() for name in others} == others
 
 
 def test_what_is_done_is_not_done_again(detector, folder, tmp_path, counted):

@@ -27,7 +27,7 @@ from mdcsd.judging_nouns import (
 from mdcsd.nouns import FaceCrop
 from mdcsd.pictures import encode_jpeg, encode_png
 from mdcsd.report import content_security_policy, read_asset, render_report
-from mdcsd.report_index import index_row, render_index
+from mdcsd.report_index import index_row, other_rows, render_index
 
 HOSTILE = '<script>alert("x")</script>\' onload=alert(1) \x1b[2J\u202e'
 GREY = np.full((8, 8, 3), 90, np.uint8)
@@ -314,6 +314,16 @@ def test_the_table_of_a_batch():
         "likely_real%20%3F%23.html", "likely_manipulated%20%3F%23.html",
     ]  # fmt: skip
     assert len(page.all("tr")) == 4 and "bad.mp4: cut" in page.text
+
+
+def test_what_a_page_tells_the_index_is_text(tmp_path):
+    verdict = replace(hostile_verdict(), reason=HOSTILE)
+    (tmp_path / "a ?.html").write_text(render_report(verdict), encoding="utf-8")
+    (row,) = other_rows(tmp_path, ())
+    assert row == index_row(verdict.to_dict(), "a ?.html")
+    page = Page(render_index([row]))
+    assert len(page.all("script")) == 1 and "\u202e" not in page.text
+    assert [each["href"] for each in page.all("a")] == ["a%20%3F.html"]
 
 
 def test_a_name_that_is_no_text_survives_json_and_html():

@@ -26,7 +26,7 @@ from mdcsd.errors import DataError, InputError
 from mdcsd.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mdcsd.judging_config import DetectConfig
 from mdcsd.judging_nouns import VERDICT_SCHEMA, Verdict, readable, short_name, to_line
-from mdcsd.report_index import IndexRow, index_row, render_index
+from mdcsd.report_index import IndexRow, index_row, other_rows, render_index
 
 _PAGE_SUFFIXES = frozenset({".html", ".htm"})
 _COLUMNS = (
@@ -179,7 +179,9 @@ class Batch:
         return [_csv_line(row) for row in rows] if rows[:1] == [list(_COLUMNS)] else []
 
     def _write_index(self, rows: list[IndexRow]) -> None:
+        """Tell all pages of the folder, this run's first: earlier ones stay where they are."""
         if self._outputs.report and not self._outputs.is_one_page:
+            rows += other_rows(self._outputs.report, {row.link for row in rows})
             storage.write_text(self._outputs.report / "index.html", render_index(rows))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -116,6 +117,7 @@ def render_report(verdict: Verdict) -> str:
     persons = tuple(_persons(verdict))
     return template("report.html.j2").render(
         verdict=verdict,
+        summary=_summary(verdict),
         name=readable(PurePath(verdict.path).name or verdict.path),
         word=VERDICT_WORDS[verdict.verdict],
         heading=_sentence(VERDICT_WORDS[verdict.verdict]),
@@ -141,6 +143,20 @@ def render_report(verdict: Verdict) -> str:
         made_facts=_made_facts(verdict),
         style=read_asset("report.css"),
         script=read_asset("report.js"),
+    )
+
+
+def _summary(verdict: Verdict) -> str:
+    """What an index shows of this page, as JSON: a later run reads it here."""
+    return json.dumps(
+        {
+            "path": verdict.path,
+            "verdict": verdict.verdict,
+            "score": verdict.score,
+            "n_persons": len(verdict.tracks),
+            "n_warnings": len(verdict.warnings),
+            "reason": verdict.reason,
+        }
     )
 
 

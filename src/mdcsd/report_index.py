@@ -1,10 +1,13 @@
-"""A batch as one web page: a table that links each file's page, and sorts where scripts run."""
+"""A folder of pages as one page: a table that links them, and sorts where scripts run."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +16,7 @@ from mdcsd.report import read_asset, template
 
 _RANKS = {"likely_manipulated": 0, "uncertain": 1, "likely_real": 2, "cannot_judge": 3}
 _UNREAD = "could not be read"
+_HEAD_CHARACTERS = 50_000  # of a page: its summary stands at its beginning
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,47 @@ def index_row(line: dict[str, Any], page_name: str | None) -> IndexRow:
         n_warnings=len(line.get("warnings", ())),
         reason=readable(line["error"] if is_unread else line["reason"]),
     )
+
+
+def other_rows(folder: Path, known: Collection[str | None]) -> Iterator[IndexRow]:
+    """Yield rows of the pages in a folder that earlier runs wrote, in the order of their names.
+
+    Args:
+        known: links of the rows that there are.
+    """
+    for page in sorted(folder.glob("*.html")):
+        if quote(page.name) in known:
+            continue
+        try:
+            with open(page, encoding="utf-8", errors="replace") as file:
+                line = json.loads(_Summary(file.read(_HEAD_CHARACTERS)).found)
+            yield IndexRow(
+                path=readable(line["path"]),
+                link=quote(page.name),
+                verdict=line["verdict"],
+                word=VERDICT_WORDS[line["verdict"]],
+                rank=_RANKS[line["verdict"]],
+                score=None if line["score"] is None else float(line["score"]),
+                n_persons=int(line["n_persons"]),
+                n_warnings=int(line["n_warnings"]),
+                reason=readable(line["reason"]),
+            )
+        except (OSError, ValueError, TypeError, KeyError):
+            continue  # no page of ours, or of a version that wrote no summary
+
+
+class _Summary(HTMLParser):
+    """Finds what a page says of itself for an index; an empty text if it says nothing."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        named = dict(attributes)
+        if tag == "meta" and named.get("name") == "mdcsd-verdict":
+            self.found = named.get("content") or ""
 
 
 def render_index(rows: Sequence[IndexRow]) -> str:
