@@ -277,7 +277,7 @@ def test_no_write_permission_is_one_line(clip):
     assert "/locked/out: cannot be written (Permission denied)." in done.stderr.splitlines()[-1]
 
 
-def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(train_set, val_set, tmp_path):
+def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(train_set, val_set, tmp_path, capsys):
     """The whole process group is interrupted, as a terminal does it."""
     program = (
         "import os, signal, sys\n"
@@ -300,6 +300,8 @@ def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(train_set, val_set, t
     assert done.returncode == 130 and "Traceback" not in done.stderr
     assert f"go on with: mdcsd train --resume {run}" in done.stderr
     assert len((run / "log.csv").read_text().splitlines()) == 3
+    capsys.readouterr()
+    assert "error: --seed cannot change" in refused(capsys, "train", "--resume", run, "--seed", 3)
     assert call("train", "--resume", run, "--epochs", 3) == 0
     assert len((run / "log.csv").read_text().splitlines()) == 4
 

@@ -247,6 +247,7 @@ def test_outputs_never_overwrite_inputs_or_each_other(detector, clip, tmp_path):
         (Outputs(report=tmp_path / "o.pdf"), [clip], "o.pdf: --report writes a page, .html, or"),
         (Outputs(csv=tmp_path / "o.XLSX"), [clip], "o.XLSX: --csv writes a table, .csv."),
         (Outputs(json=tmp_path / "o.xls"), [clip], "o.xls: --json writes lines of JSON"),
+        (Outputs(report=tmp_path / "o.jsonl"), [clip], "o.jsonl: --report writes a page"),
     ):
         (tmp_path / "w.safetensors").touch()
         before = clip.read_bytes()

@@ -13,6 +13,7 @@ import pytest
 
 from mdcsd import Detector
 from mdcsd.evidence import MAX_FACES, MAX_PERSONS, MAX_STRETCHES, collect_evidence, rank_persons
+from mdcsd.frame_choice import spread_indices
 from mdcsd.judging_nouns import (
     EvidenceFace,
     FrameScore,
@@ -185,17 +186,34 @@ def test_no_line_is_drawn_where_a_frame_between_was_not_judged():
     assert (dots[3]["cx"], dots[4]["cx"]) in joined
 
 
+@pytest.mark.parametrize("n_frames", [2, 33, 40, 64, 101, 999])
+@pytest.mark.parametrize("n_sampled", [2, 5, 32])
+def test_frames_sampled_one_after_the_other_are_joined(n_frames, n_sampled):
+    """However short the video, whatever its frame rate, and whether its length is known."""
+    indices = spread_indices(n_frames, n_sampled)
+    times = np.cumsum(np.random.default_rng(0).uniform(0.01, 1, n_frames))
+    rows = [FrameScore(i, float(times[i]), 0, 0.5, (0, 0, 9, 9)) for i in indices]
+    change = {"n_frames_sampled": n_sampled, "media": None, "tracks": a_verdict().tracks[:1]}
+    page = Page(render_report(a_verdict(frames=tuple(rows), **change)))
+    assert len(curves(page)) == len(rows) - 1
+    if n_frames >= 2 * n_sampled and n_sampled > 2:
+        page = Page(render_report(a_verdict(frames=(*rows[:2], *rows[3:]), **change)))
+        assert len(curves(page)) == len(rows) - 3
+
+
 def test_times_of_a_long_video_are_a_players():
-    frames = tuple(replace(row, time_s=row.time_s * 40) for row in a_verdict().frames)
-    stretch = Stretch(20.0, 61.5, 4, 0.9, (replace(FACE, time_s=61.5),))
+    half = tuple(row for row in a_verdict().frames if row.time_s < 1.5)  # none is judged later
+    frames = tuple(replace(row, time_s=row.time_s * 40) for row in half)
+    stretch = Stretch(20.0, 55.5, 4, 0.9, (replace(FACE, time_s=55.5),))
     page = Page(render_report(a_verdict(
         frames=frames, media=replace(a_verdict().media, duration_s=128.0),
         evidence=(PersonEvidence(0, (stretch,), 0),),
     )))  # fmt: skip
-    for words in ("0:20.00 to 1:01.50, mean score 0.900", "1:01.50, score 0.800", "2:08.00",
-                  "0:00 1:00 2:00", "1:52.00 70 0.300"):  # fmt: skip
+    for words in ("0:20.00 to 0:55.50, mean score 0.900", "0:55.50, score 0.800", "2:08.00",
+                  "0:00 0:28 0:56", "0:48.00 30 0.900"):  # fmt: skip
         assert words in page.text, words
-    assert len(curves(page)) == 30
+    plot = next(each for each in page.all("svg") if each.get("class") == "plot")
+    assert plot["aria-label"] == "Score over time, 0 to 1, from 0:00 to 0:56"
 
 
 def test_what_is_not_there_is_left_out_and_said():

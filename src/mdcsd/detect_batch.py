@@ -35,7 +35,10 @@ _COLUMNS = (
     "warnings", "checkpoint_id", "judged_at", "error",
 )  # fmt: skip
 
-_NOT_WRITTEN = frozenset({".pdf", ".docx", ".odt", ".xlsx", ".xls", ".ods", ".parquet"})
+_NOT_WRITTEN = frozenset(
+    {".pdf", ".doc", ".docx", ".odt", ".xlsx", ".xls", ".ods", ".parquet", ".zip"}
+)
+_TABLES = frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl"})
 
 Line = dict[str, Any]
 Progress = Callable[[int, int], None]
@@ -234,13 +237,6 @@ def _is_page_of_another(page: Path, path: Path) -> bool:
 
 def _check_outputs(inputs: Sequence[Path], outputs: Outputs, pages: dict[Path, Path]) -> None:
     """Refuse outputs that are inputs, each other, somebody's picture, or of another format."""
-    for flag, form, given in (
-        ("--report", "a page, .html, or a folder of pages", outputs.report),
-        ("--csv", "a table, .csv", outputs.csv),
-        ("--json", "lines of JSON, .jsonl", outputs.json),
-    ):
-        if given and given.suffix.lower() in _NOT_WRITTEN and not given.is_dir():
-            raise InputError(f"{flag} {given}: {flag} writes {form}. Choose another name.")
     written = [path for path in (outputs.json, outputs.csv, *pages.values()) if path]
     if outputs.report and not outputs.is_one_page:
         written.append(outputs.report / "index.html")
@@ -251,6 +247,13 @@ def _check_outputs(inputs: Sequence[Path], outputs: Outputs, pages: dict[Path, P
             raise InputError(f"{path}: is an input, and would be overwritten. Choose another name.")
         if real.count(target) > 1:
             raise InputError(f"{path}: two outputs of one name. Choose another for one of them.")
+    for flag, form, given, others in (
+        ("--report", "a page, .html, or a folder of pages", outputs.report, _TABLES),
+        ("--csv", "a table, .csv", outputs.csv, frozenset()),
+        ("--json", "lines of JSON, .jsonl", outputs.json, frozenset()),
+    ):
+        if given and given.suffix.lower() in _NOT_WRITTEN | others and not given.is_dir():
+            raise InputError(f"{flag} {given}: {flag} writes {form}. Choose another name.")
     media = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     for table in (outputs.json, outputs.csv):
         if table and table.suffix.lower() in media:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from itertools import pairwise
@@ -58,14 +58,12 @@ _CREDENTIALS = {
 }
 _PLOT_TOP, _PLOT_BOTTOM = 10.0, 170.0  # px; of a score of 1 and of 0
 _MARGIN = 1.5  # % of the width, so that the outermost dots are whole
-_GAP = 1.75  # times what lies between two sampled frames: one or more between were not judged
 
 
 @dataclass(frozen=True)
 class _Dot:
     """A judged frame in the plot: x in % of its width, y in px."""
 
-    time_s: float
     x: float
     y: float
     label: str
@@ -129,7 +127,7 @@ def render_report(verdict: Verdict) -> str:
         y_low=_y(low),
         y_high=_y(high),
         end_s=_end_s(verdict),
-        time_ticks=[_short_time(share * _end_s(verdict), _end_s(verdict)) for share in (0, 0.5, 1)],
+        time_ticks=_time_ticks(verdict),
         false_alarms=say_false_alarms(verdict, high),
         warnings=[_sentence(text) for text in verdict.warnings],
         persons=persons,
@@ -196,17 +194,31 @@ def _end_s(verdict: Verdict) -> float:
     return max((frame.time_s for frame in verdict.frames), default=0.0)
 
 
-def _short_time(time_s: float, end_s: float) -> str:
-    """Write a time below the plot: short videos with a tenth, longer ones in whole seconds."""
-    return tell_time(time_s, end_s, 1 if end_s < 60 else 0)
+def _time_ticks(verdict: Verdict) -> list[str]:
+    """Times below the plot, at its begin, middle and end: with a tenth, long ones without."""
+    whole_s = length_s(verdict.frames, verdict.media)
+    decimals = 1 if whole_s < 60 else 0
+    return [tell_time(share * _end_s(verdict), whole_s, decimals) for share in (0, 0.5, 1)]
 
 
-def _segments(dots: tuple[_Dot, ...], between_s: float) -> tuple[tuple[_Dot, _Dot], ...]:
+def _largest_step(verdict: Verdict) -> float:
+    """How many frames lie at most between two that were sampled one after the other.
+
+    Two steps between evenly sampled frames differ by one at most; the smallest is seen where two
+    neighbours were judged.
+    """
+    indices = sorted({frame.frame_index for frame in verdict.frames})
+    step = min((other - one for one, other in pairwise(indices)), default=1)
+    return max(step + 1, 1.5 * step)
+
+
+def _segments(
+    frames: Sequence[FrameScore], dots: Sequence[_Dot], largest_step: float
+) -> tuple[tuple[_Dot, _Dot], ...]:
     """Join frames that were sampled one after the other: nothing is drawn where none was judged."""
+    pairs = zip(pairwise(frames), pairwise(dots), strict=True)
     return tuple(
-        (one, other)
-        for one, other in pairwise(dots)
-        if other.time_s - one.time_s <= _GAP * between_s
+        ends for (one, other), ends in pairs if other.frame_index - one.frame_index <= largest_step
     )
 
 
@@ -225,6 +237,7 @@ def _persons(verdict: Verdict) -> Iterator[_Person]:
     is_by_person = verdict.settings.get("pool", "track") == "track"
     shown = {person.track_id: person for person in verdict.evidence or ()}
     end_s, whole_s = _end_s(verdict), length_s(verdict.frames, verdict.media)
+    largest_step = _largest_step(verdict)
     for rank, track in enumerate(rank_persons(verdict.tracks, verdict.n_frames_sampled)):
         role = ""
         if is_by_person and track.n_frames < enough:
@@ -234,21 +247,20 @@ def _persons(verdict: Verdict) -> Iterator[_Person]:
         frames = tuple(row for row in verdict.frames if row.track_id == track.track_id)
         dots = tuple(
             _Dot(
-                row.time_s,
                 _x(row.time_s, end_s),
                 _y(row.score),
-                f"{tell_time(row.time_s, end_s)}: {row.score:.3f}",
+                f"{tell_time(row.time_s, whole_s)}: {row.score:.3f}",
             )
             for row in frames
         )
-        segments = _segments(dots, whole_s / max(verdict.n_frames_sampled, 1))
+        segments = _segments(frames, dots, largest_step)
         person = shown.get(track.track_id)
-        bands = tuple(_bands(person, end_s)) if person else ()
-        rows = tuple((tell_time(row.time_s, end_s), row) for row in frames)
+        bands = tuple(_bands(person, end_s, whole_s)) if person else ()
+        rows = tuple((tell_time(row.time_s, whole_s), row) for row in frames)
         yield _Person(track, dots, segments, bands, rows, role)
 
 
-def _bands(person: PersonEvidence, end_s: float) -> Iterator[_Band]:
+def _bands(person: PersonEvidence, end_s: float, whole_s: float) -> Iterator[_Band]:
     """Yield a person's stretches; each reaches to the middle between it and its neighbours."""
     inner = [(one.last_s + next_.first_s) / 2.0 for one, next_ in pairwise(person.stretches)]
     first, last = person.stretches[0].first_s, person.stretches[-1].last_s
@@ -256,7 +268,7 @@ def _bands(person: PersonEvidence, end_s: float) -> Iterator[_Band]:
     edges[0], edges[-1] = edges[0] - _MARGIN, edges[-1] + _MARGIN
     for index, stretch in enumerate(person.stretches):
         is_worst = index == person.worst
-        label = f"{_span(stretch, end_s)}, mean score {stretch.score:.3f}"
+        label = f"{_span(stretch, whole_s)}, mean score {stretch.score:.3f}"
         if is_worst and len(person.stretches) > 1:
             label += ", the highest"
         yield _Band(
@@ -266,7 +278,7 @@ def _bands(person: PersonEvidence, end_s: float) -> Iterator[_Band]:
             label=label,
             is_worst=is_worst,
             stretch=stretch,
-            faces=tuple(_face(face, end_s) for face in stretch.faces),
+            faces=tuple(_face(face, whole_s) for face in stretch.faces),
         )
 
 
@@ -275,14 +287,14 @@ def _has_bands(person: _Person) -> bool:
     return any(picture.is_bands for face in faces for picture in face.pictures)
 
 
-def _span(stretch: Stretch, end_s: float) -> str:
+def _span(stretch: Stretch, whole_s: float) -> str:
     if stretch.last_s - stretch.first_s < 0.005:
-        return f"At {tell_time(stretch.first_s, end_s)}"
-    return tell_span(stretch.first_s, stretch.last_s, end_s)
+        return f"At {tell_time(stretch.first_s, whole_s)}"
+    return tell_span(stretch.first_s, stretch.last_s, whole_s)
 
 
-def _face(face: EvidenceFace, end_s: float) -> _Face:
-    at = f"at {tell_time(face.time_s, end_s)}"
+def _face(face: EvidenceFace, whole_s: float) -> _Face:
+    at = f"at {tell_time(face.time_s, whole_s)}"
     offered = (
         (face.crop, "face", f"The judged face {at}"),
         (face.rgb_heat, "RGB branch", f"Where the RGB branch looked {at}"),
@@ -295,7 +307,7 @@ def _face(face: EvidenceFace, end_s: float) -> _Face:
         for content, caption, words in offered
         if content is not None
     )
-    return _Face(f"{tell_time(face.time_s, end_s)}, score {face.score:.3f}", pictures)
+    return _Face(f"{tell_time(face.time_s, whole_s)}, score {face.score:.3f}", pictures)
 
 
 def _data_uri(picture: bytes) -> str:

@@ -66,9 +66,10 @@ def tell_time(time_s: float, whole_s: float, decimals: int = 2) -> str:
         return f"{time_s:.{decimals}f} s"
     minutes, seconds = divmod(round(time_s, decimals), 60)
     hours, minutes = divmod(int(minutes), 60)
-    clock = f"{minutes:02d}" if whole_s >= 3600 else f"{minutes}"
     shown = f"{seconds:0{decimals + 3 if decimals else 2}.{decimals}f}"
-    return f"{hours}:{clock}:{shown}" if whole_s >= 3600 else f"{clock}:{shown}"
+    if whole_s >= 3600 or hours:
+        return f"{hours}:{minutes:02d}:{shown}"
+    return f"{minutes}:{shown}"
 
 
 def tell_span(first_s: float, last_s: float, whole_s: float, decimals: int = 2) -> str:

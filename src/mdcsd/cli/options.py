@@ -69,26 +69,27 @@ def settings_of(
 ) -> Settings:
     """Lay a command's flags over `--set`, recipe and defaults.
 
-    Raises: SettingError, which names a setting as the user did: the flag, if that gave it.
+    Raises: SettingError, which names a flag in place of the setting that it gave.
     """
-    given = given_flags(ctx, names)
+    with flags_named(ctx, names):
+        return load_settings(recipe, assignments or [], given_flags(ctx, names))
+
+
+@contextmanager
+def flags_named(ctx: typer.Context, names: dict[str, str]) -> Iterator[None]:
+    """Put a given flag's name where an error begins with that of its setting."""
     try:
-        return load_settings(recipe, assignments or [], given)
+        yield
     except SettingError as error:
-        raise SettingError(_name_flag(ctx, given, names, str(error))) from None
-
-
-def _name_flag(
-    ctx: typer.Context, given: dict[str, dict[str, Any]], names: dict[str, str], told: str
-) -> str:
-    """Put a flag's name where an error begins with that of its setting."""
-    for parameter in ctx.command.params:
-        name = names.get(parameter.name or "", ".")
-        section, key = name.split(".")
-        flag = max(parameter.opts, key=len)
-        if key in given.get(section, {}) and told.startswith(f"{name} ") and flag.startswith("-"):
-            return flag + told.removeprefix(name)
-    return told
+        given, told = given_flags(ctx, names), str(error)
+        for parameter in ctx.command.params:
+            name = names.get(parameter.name or "", ".")
+            section, key = name.split(".")
+            flag = max(parameter.opts, key=len)
+            is_given = key in given.get(section, {}) and flag.startswith("-")
+            if is_given and told.startswith(f"{name} "):
+                raise SettingError(flag + told.removeprefix(name)) from None
+        raise
 
 
 class _Pace:

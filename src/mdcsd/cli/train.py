@@ -13,6 +13,7 @@ from mdcsd.cli.options import (
     DeviceOption,
     Recipe,
     Seed,
+    flags_named,
     given_flags,
     progress_bar,
     settings_of,
@@ -129,7 +130,8 @@ def _settings(
         raise SettingError(
             "--resume goes on with the run's own settings. Leave --recipe and --set."
         )
-    return RunFolder(Path(resume)).resumed_settings(given_flags(ctx, _NAMES))
+    with flags_named(ctx, _NAMES):
+        return RunFolder(Path(resume)).resumed_settings(given_flags(ctx, _NAMES))
 
 
 class TrainingReport:
