@@ -195,7 +195,7 @@ def _end_s(verdict: Verdict) -> float:
 
 
 def _time_ticks(verdict: Verdict) -> list[str]:
-    """Times below the plot, at its begin, middle and end: with a tenth, long ones without."""
+    """Times below the plot, at its start, middle and end: with a tenth, long ones without."""
     whole_s = length_s(verdict.frames, verdict.media)
     decimals = 1 if whole_s < 60 else 0
     return [tell_time(share * _end_s(verdict), whole_s, decimals) for share in (0, 0.5, 1)]
