@@ -490,7 +490,7 @@ def test_what_is_not_read_is_refused(demo, celebdf, tmp_path, capsys):
         "a,original,1,0,0,0,.2\na,swap,2,0,0,1,.7\n"
     )
     for words, message in (
-        (("--frames", 5), "evaluate.frames = 5 is not read with a table"),
+        (("--frames", 5), "error: --frames = 5 is not read with a table"),
         (("--robustness",), "--robustness needs videos"),
         (("--against-threshold", 0.3), "--against-threshold is read with --against only"),
         (("--json", tmp_path), "is a folder. Give the name of a file"),
