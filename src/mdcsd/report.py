@@ -25,7 +25,6 @@ from mdcsd.judging_nouns import (
     VERDICT_WORDS,
     EvidenceFace,
     FrameScore,
-    MediaFacts,
     PersonEvidence,
     Stretch,
     TrackScore,
@@ -33,6 +32,7 @@ from mdcsd.judging_nouns import (
     readable,
 )
 from mdcsd.metrics import min_track_frames
+from mdcsd.report_facts import file_facts, made_facts, tags_of
 from mdcsd.wording import length_s, say_false_alarms, tell_score, tell_span, tell_time
 
 _MEANINGS = {
@@ -134,11 +134,11 @@ def render_report(verdict: Verdict) -> str:
         n_hidden=sum(not person.bands for person in persons),
         has_evidence=verdict.evidence is not None,
         has_spectrum=any(_has_bands(person) for person in persons),
-        file_facts=_file_facts(verdict),
-        tags=_tags(verdict.media),
+        file_facts=file_facts(verdict),
+        tags=tags_of(verdict.media),
         hints=[_sentence(text) for text in verdict.media.hints] if verdict.media else [],
         credentials=_CREDENTIALS[verdict.media.credentials] if verdict.media else "Not checked.",
-        made_facts=_made_facts(verdict),
+        made_facts=made_facts(verdict),
         style=read_asset("report.css"),
         script=read_asset("report.js"),
     )
@@ -313,56 +313,3 @@ def _face(face: EvidenceFace, whole_s: float) -> _Face:
 def _data_uri(picture: bytes) -> str:
     kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{quote(base64.b64encode(picture), safe='+/=')}"
-
-
-def _file_facts(verdict: Verdict) -> list[tuple[str, str]]:
-    facts = [("Path", readable(verdict.path)), ("SHA-256", verdict.sha256)]
-    media = verdict.media
-    if media is None:
-        return facts
-    turned = f", turned by {media.rotation_deg}° when shown" if media.rotation_deg else ""
-    facts += [
-        ("Size", f"{media.size_bytes:,} bytes"),
-        ("Container", readable(f"{media.container_description} ({media.container})")),
-        ("Codec", readable(f"{media.codec_description} ({media.codec})")),
-        ("Resolution", f"{media.width_px} x {media.height_px} px{turned}"),
-    ]
-    if media.duration_s is not None:
-        facts.append(("Duration", tell_time(media.duration_s, media.duration_s)))
-    if media.frame_rate is not None:
-        facts.append(("Frame rate", f"{media.frame_rate:.5g} a second"))
-    if media.bit_rate_bps is not None and media.bits_per_pixel is not None:
-        rate = f"{media.bit_rate_bps / 1000:,.0f} kbit/s, {media.bits_per_pixel:.3f} bits a pixel"
-        facts.append(("Bit rate", rate))
-    if media.jpeg_quality is not None:
-        facts.append(("JPEG quality", f"about {media.jpeg_quality} of 100, from its tables"))
-    facts.append(("Place of recording", "stated in the file" if media.has_gps else "not stated"))
-    return facts
-
-
-def _tags(media: MediaFacts | None) -> list[tuple[str, str]]:
-    tags = media.tags if media else {}
-    return [(readable(name), readable(text)) for name, text in tags.items() if text]
-
-
-def _made_facts(verdict: Verdict) -> list[tuple[str, str]]:
-    said = {True: "yes", False: "no"}
-    settings = ", ".join(
-        f"{name} {said[value] if isinstance(value, bool) else value}"
-        for name, value in verdict.settings.items()
-    )
-    facts = [
-        ("Model id", verdict.checkpoint_id),
-        ("Network", verdict.network),
-        ("Thresholds", ", ".join(
-            f"{name.replace('_', ' ')} {value:.3g}" for name, value in verdict.thresholds.items()
-        )),
-        ("Fitted on", readable(verdict.calibrated_on)),
-        ("Licence of the weights", readable(verdict.weights_licence)),
-        ("Settings", settings),
-        ("Frames to score", verdict.pooling),
-        ("Frames looked at", str(verdict.n_frames_sampled)),
-        ("Software", f"mdcsd {verdict.mdcsd}, {verdict.backend}"),
-        ("Date", verdict.judged_at),
-    ]  # fmt: skip
-    return [(name, text) for name, text in facts if text]

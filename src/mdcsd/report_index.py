@@ -36,6 +36,15 @@ class IndexRow:
 
 def index_row(line: dict[str, Any], page_name: str | None) -> IndexRow:
     """Take what the table shows from a line of JSON, as docs/schema.json has it."""
+    counts = {
+        "n_persons": len(line.get("tracks", ())),
+        "n_warnings": len(line.get("warnings", ())),
+    }
+    return _row({**line, **counts}, page_name)
+
+
+def _row(line: dict[str, Any], page_name: str | None) -> IndexRow:
+    """Take it from a line with counts, or from what a page says of itself."""
     is_unread = "error" in line
     return IndexRow(
         path=readable(line["path"]),
@@ -43,9 +52,9 @@ def index_row(line: dict[str, Any], page_name: str | None) -> IndexRow:
         verdict=line["verdict"],
         word=_UNREAD if is_unread else VERDICT_WORDS[line["verdict"]],
         rank=_RANKS[line["verdict"]] + is_unread,
-        score=line["score"],
-        n_persons=len(line.get("tracks", ())),
-        n_warnings=len(line.get("warnings", ())),
+        score=None if line["score"] is None else float(line["score"]),
+        n_persons=int(line["n_persons"]),
+        n_warnings=int(line["n_warnings"]),
         reason=readable(line["error"] if is_unread else line["reason"]),
     )
 
@@ -61,18 +70,8 @@ def other_rows(folder: Path, known: Collection[str | None]) -> Iterator[IndexRow
             continue
         try:
             with open(page, encoding="utf-8", errors="replace") as file:
-                line = json.loads(_Summary(file.read(_HEAD_CHARACTERS)).found)
-            yield IndexRow(
-                path=readable(line["path"]),
-                link=quote(page.name),
-                verdict=line["verdict"],
-                word=VERDICT_WORDS[line["verdict"]],
-                rank=_RANKS[line["verdict"]],
-                score=None if line["score"] is None else float(line["score"]),
-                n_persons=int(line["n_persons"]),
-                n_warnings=int(line["n_warnings"]),
-                reason=readable(line["reason"]),
-            )
+                summary = json.loads(_Summary(file.read(_HEAD_CHARACTERS)).found)
+            yield _row(summary, page.name)
         except (OSError, ValueError, TypeError, KeyError):
             continue  # no page of ours, or of a version that wrote no summary
 
