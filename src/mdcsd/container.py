@@ -20,6 +20,10 @@ from mdcsd.nouns import VideoInfo
 # The demuxers of `inputs.VIDEO_SUFFIXES`, so that no playlist can make us read a file beside it.
 _FORMATS = "mov,mp4,avi,mpeg,mpegvideo,mpegts,matroska,webm,gif,flv,asf,ogg"
 
+# Pixels this much wider than high, or higher than wide, are taken for a slip in the header: real
+# ones (DV, DVD, HDV) are at most 2.2.
+_MOST_OBLONG = 3.0
+
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
@@ -66,6 +70,12 @@ def describe(path: Path, container: Any) -> VideoInfo:
     start = start_s(container)
     claimed_s = _claimed_duration(stream, start)
     return VideoInfo(path, stream.width, stream.height, float(rate), claimed_s, start)
+
+
+def pixel_aspect(container: Any) -> float:
+    """Width over height of a stored pixel as players show it, 1 where the file says nothing."""
+    aspect = float(picture_stream(container).sample_aspect_ratio or 1)
+    return aspect if 1.0 / _MOST_OBLONG <= aspect <= _MOST_OBLONG else 1.0
 
 
 def start_s(container: Any) -> float:

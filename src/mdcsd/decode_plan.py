@@ -65,6 +65,8 @@ class PacketTable:
     def plan(self, chosen: set[int], reorders: bool) -> DecodePlan | None:
         """Plan to decode the frames of the indices `chosen`, each from the keyframe before it.
 
+        Indices that no frame has are passed over.
+
         A frame that is stored behind a keyframe and shown before it may need what lies before
         that one, so it is decoded from the keyframe before (leading pictures of HEVC, open
         groups of pictures).
@@ -83,7 +85,7 @@ class PacketTable:
         in_order = bool((np.diff(pts) > 0).all())
         if len(np.unique(pts)) < len(pts) or shown[0] < pts[0] or not (in_order or reorders):
             return None
-        index_of = {int(shown[index]): index for index in sorted(chosen) if index < len(shown)}
+        index_of = {int(shown[at]): at for at in sorted(chosen) if 0 <= at < len(shown)}
         if not index_of:
             return None
         places = np.flatnonzero(np.isin(pts, list(index_of)))

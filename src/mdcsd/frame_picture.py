@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import av
 import av.error
-import av.filter
 import numpy as np
 
 from mdcsd.errors import MediaError
+from mdcsd.frame_graph import FrameGraph, told_of
 from mdcsd.nouns import RgbArray
 
 HDR = {16: "HDR (PQ)", 18: "HDR (HLG)"}
@@ -31,7 +29,7 @@ class FramePictures:
         """Take the file's name for errors, and the width over the height of a stored pixel."""
         self._path = path
         self._aspect = pixel_aspect
-        self._graph: tuple[dict[str, Any], Any, Any, Any] | None = None
+        self._graph: FrameGraph | None = None
 
     def convert(self, decoded: Any) -> RgbArray:
         """Make a picture of an `av.VideoFrame`: uint8 (H, W, 3), RGB.
@@ -64,11 +62,9 @@ class FramePictures:
         return rgb
 
     def _in_sdr(self, decoded: Any, width: int) -> Any:
-        """Run a frame through a graph that is kept for the next: making it takes a second."""
-        told = {
-            "video_size": f"{decoded.width}x{decoded.height}", "pix_fmt": decoded.format.name,
-            "time_base": "1/1", "pixel_aspect": "1/1", "colorspace": int(decoded.colorspace),
-            "range": int(decoded.color_range),
+        """Run a frame through a graph that is kept for the next."""
+        source = told_of(decoded) | {
+            "colorspace": int(decoded.colorspace), "range": int(decoded.color_range),
         }  # fmt: skip
         scaled: dict[str, Any] = {
             "w": width, "h": decoded.height, "flags": "bicubic", "out_primaries": "bt709",
@@ -77,30 +73,12 @@ class FramePictures:
         }  # fmt: skip
         if decoded.colorspace in _UNKNOWN and decoded.format.name.startswith("yuv"):
             scaled["in_color_matrix"] = "bt2020"
-        key = told | scaled
-        if self._graph is None or self._graph[0] != key:
-            self._graph = (key, *_make_graph(told, scaled))
-        _, _, source, sink = self._graph
-        source.push(decoded)
-        return sink.pull()
+        filters = {"scale": scaled, "format": {"pix_fmts": "rgb24"}}
+        if not (self._graph and self._graph.fits(source, filters)):
+            self._graph = FrameGraph(source, filters)
+        (made,) = self._graph.send(decoded)
+        return made
 
 
 def _known_or_2020(primaries: Any) -> int | str:
     return "bt2020" if primaries in _UNKNOWN else int(primaries)
-
-
-def _make_graph(told: dict[str, Any], scaled: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """Build (graph, source, sink); PyAV frees the last two with the first."""
-    graph = av.filter.Graph()
-    chain = [
-        graph.add("buffer", _options(told)), graph.add("scale", _options(scaled)),
-        graph.add("format", "rgb24"), graph.add("buffersink"),
-    ]  # fmt: skip
-    for before, behind in pairwise(chain):
-        before.link_to(behind)
-    graph.configure()
-    return graph, chain[0], chain[-1]
-
-
-def _options(named: dict[str, Any]) -> str:
-    return ":".join(f"{name}={value}" for name, value in named.items())

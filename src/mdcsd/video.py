@@ -18,9 +18,10 @@ import av
 import av.error
 
 from mdcsd.config import FrameSelection
-from mdcsd.container import describe, opened, picture_stream, start_s
+from mdcsd.container import describe, opened, picture_stream, pixel_aspect, start_s
 from mdcsd.damage import Damage
 from mdcsd.decode_plan import DecodePlan, PacketTable
+from mdcsd.deinterlace import Shown, deinterlaced
 from mdcsd.errors import MediaError
 from mdcsd.frame_choice import choose_evenly, choose_in_order
 from mdcsd.frame_picture import HDR, FramePictures
@@ -30,15 +31,10 @@ from mdcsd.nouns import Frame, VideoInfo
 # A frame of more is not decoded, whatever the container's header says: it would fill the memory.
 _MAX_FRAME_PIXELS = 178_956_970  # Pillow's bound for pictures
 
-# Pixels this much wider than high, or higher than wide, are taken for a slip in the header: real
-# ones (DV, DVD, HDV) are at most 2.2.
-_MOST_OBLONG = 3.0
-
 # Where a packet is a frame, and its pts the time at which that is shown. In others all is decoded:
 # AVI counts packets, VP8 hides some.
 _EXACT_CODECS = {"h264", "hevc", "vp9", "av1"}
 _EXACT_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts"}
-
 
 OnDamage = Callable[[Damage], None]
 
@@ -66,10 +62,13 @@ def iter_frames(
         return
     table, reorders = _read_packets(path)
     chosen, done = choose_evenly(selection, table.n_shown), -1
-    if plan := table.plan(chosen, reorders):
-        for frame in _iter_planned(path, plan):
-            yield frame
-            done = frame.index
+    for reach in (0, 1):  # interlaced frames need those beside them
+        left = {index for index in chosen if index > done}
+        needed = {index + step for index in left for step in range(-reach, reach + 1)}
+        if left and (plan := table.plan(needed, reorders)):
+            for frame in _iter_planned(path, plan, left, is_alone=not reach):
+                yield frame
+                done = frame.index
     if done < max(chosen):
         yield from _iter_all(
             path, lambda index, _: index in chosen and index > done, selection.end, on_damage
@@ -83,31 +82,39 @@ def _iter_all(
     on_damage: OnDamage | None,
 ) -> Iterator[Frame]:
     """Decode a video once, front to back, and yield what is wanted; see `iter_frames`."""
-    with opened(path) as container:
-        info = describe(path, container)
-        damage, pictures = Damage(info), FramePictures(path, _pixel_aspect(container))
+
+    def shown() -> Iterator[Shown]:
         time_s = -1.0 / info.fps
         for index, decoded in enumerate(_decode(container, damage)):
             if end is not None and index >= end:
                 return
             since_start_s = None if decoded.time is None else decoded.time - info.start_s
             time_s = _rising(since_start_s, time_s, info.fps)
-            if is_wanted(index, time_s) and not decoded.is_corrupt:
-                yield Frame(index, time_s, pictures.convert(decoded))
+            is_whole = not decoded.is_corrupt
+            yield Shown(index, time_s, is_wanted(index, time_s) and is_whole, decoded)
         damage.check()
         if damage.n_corrupt and on_damage:
             on_damage(damage)
 
+    with opened(path) as container:
+        info = describe(path, container)
+        damage = Damage(info)
+        yield from _pictures(path, container, shown())
 
-def _iter_planned(path: Path, plan: DecodePlan) -> Iterator[Frame]:
-    """Yield a plan's frames until one does not come as planned.
+
+def _iter_planned(
+    path: Path, plan: DecodePlan, wanted: set[int], is_alone: bool
+) -> Iterator[Frame]:
+    """Yield the wanted frames of a plan until one does not come as planned.
 
     That is where decoding fails, a frame is corrupt or lost, or a keyframe that was jumped to does
     not come, because it is none: there whoever asks had better decode everything.
+
+    Args:
+        is_alone: whether the plan has wanted frames alone, so that it ends at an interlaced one.
     """
-    with opened(path) as container:
-        info, pictures = describe(path, container), FramePictures(path, _pixel_aspect(container))
-        tick_s = picture_stream(container).time_base
+
+    def shown() -> Iterator[Shown]:
         keys, coming = deque(sorted(plan.starts)), deque(sorted(plan.index_of.items()))
         for decoded in _decode_runs(container, plan):
             if decoded.is_corrupt:
@@ -117,9 +124,30 @@ def _iter_planned(path: Path, plan: DecodePlan) -> Iterator[Frame]:
             if decoded.pts not in plan.index_of:
                 continue
             stamp, index = coming.popleft()
-            if decoded.pts != stamp or (keys and keys[0] <= stamp):
+            is_lost = decoded.pts != stamp or (keys and keys[0] <= stamp)
+            if is_lost or (is_alone and decoded.interlaced_frame):
                 return
-            yield Frame(index, float(stamp * tick_s) - info.start_s, pictures.convert(decoded))
+            yield Shown(index, float(stamp * tick_s) - info.start_s, index in wanted, decoded)
+
+    with opened(path) as container:
+        info, tick_s = describe(path, container), picture_stream(container).time_base
+        yield from _pictures(path, container, shown())
+
+
+def _pictures(path: Path, container: Any, shown: Iterator[Shown]) -> Iterator[Frame]:
+    """Yield the wanted frames of a video as pictures.
+
+    Raises: MediaError if FFmpeg cannot deinterlace or convert them.
+    """
+    pictures = FramePictures(path, pixel_aspect(container))
+    try:
+        for each in deinterlaced(shown):
+            yield Frame(each.index, each.time_s, pictures.convert(each.decoded))
+    except av.error.FFmpegError as error:
+        raise MediaError(
+            f"{path}: its interlaced frames cannot be deinterlaced ({error.strerror}). Export it "
+            "anew, progressive."
+        ) from None
 
 
 def decoded_ahead(frames: Iterator[Frame], n_ahead: int = 2) -> Iterator[Frame]:
@@ -206,14 +234,8 @@ def read_container_facts(path: Path) -> MediaFacts:
             frame_rate=info.fps,
             bit_rate_bps=_bit_rate(container, stream),
             tags=_tags(container.metadata, stream.metadata),
-            hints=tuple(_hints(_pixel_aspect(container), first)),
+            hints=tuple(_hints(pixel_aspect(container), first)),
         )
-
-
-def _pixel_aspect(container: Any) -> float:
-    """Width over height of a stored pixel as players show it, 1 where the file says nothing."""
-    aspect = float(picture_stream(container).sample_aspect_ratio or 1)
-    return aspect if 1.0 / _MOST_OBLONG <= aspect <= _MOST_OBLONG else 1.0
 
 
 def _tags(of_file: dict[str, str], of_picture: dict[str, str]) -> dict[str, str]:
@@ -223,14 +245,14 @@ def _tags(of_file: dict[str, str], of_picture: dict[str, str]) -> dict[str, str]
     return {str(name): str(text) for name, text in {**of_file, **twice}.items()}
 
 
-def _hints(pixel_aspect: float, first: Any) -> Iterator[str]:
+def _hints(aspect: float, first: Any) -> Iterator[str]:
     """Yield what about the pictures makes them other than those that a network learned from."""
-    if pixel_aspect != 1.0:
-        yield f"stored with oblong pixels: faces were judged {pixel_aspect:.3g} times as wide"
+    if aspect != 1.0:
+        yield f"stored with oblong pixels: faces were judged {aspect:.3g} times as wide"
     if first and first.interlaced_frame:
         yield (
-            "interlaced: each frame holds the lines of two moments, which were judged together and "
-            "can raise a score; save it deinterlaced (ffmpeg -i FILE -vf bwdif OUT) and judge that"
+            "interlaced: each frame holds the lines of two moments; the first one was judged, its "
+            "other lines made up (deinterlaced by FFmpeg's bwdif), which may lower a score a little"
         )
     if first and first.color_trc in HDR:
         yield (
