@@ -8,11 +8,14 @@ import html
 import io
 import json
 import re
+import shutil
 import sqlite3
 import stat
 import time
 from dataclasses import replace
 
+import av
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import ExifTags, Image
@@ -20,6 +23,7 @@ from PIL import ExifTags, Image
 from mdcsd.errors import InputError, SettingError
 from mdcsd.web.app import make_app
 from mdcsd.web.folder import DataFolder
+from mdcsd.web.judging import check_media
 from mdcsd.web.security import OWNER_COOKIE
 from mdcsd.web.server import open_serving
 from mdcsd.web.settings import Limits, ServeSettings
@@ -202,6 +206,29 @@ def test_kinds_are_read_from_the_content():
     assert sniff(b"II*\x00") == ".tif" == sniff(b"MM\x00*")
     assert sniff(b"BM\x00\x00\x00\x00\x00\x00\x00\x00") == ".bmp"
     assert sniff(b"BMW is a car maker") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec"),
+    [("flv", "flv1"), ("ogv", "libvpx"), ("asf", "wmv2"), ("webm", "libvpx"), ("3gp", "mpeg4")],
+)
+def test_videos_are_taken_by_what_their_encoders_write(kind, codec, site, tmp_path):
+    """And a file that a kill left behind is known again and deleted."""
+    path = tmp_path / f"a.{kind}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 176, 144, "yuv420p"
+        for index in range(25):
+            picture = np.full((144, 176, 3), index, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    answer = site.visitor().post(JOBS, params={"name": "clip"}, content=path.read_bytes())
+    assert answer.status_code == 202
+    (upload,) = site.serving.folder.uploads.iterdir()
+    check_media(upload, Limits())
+    left = shutil.copy(upload, upload.with_stem("a" * 32))
+    site.serving.folder.tidy(site.serving.store)
+    assert upload.is_file() and not left.exists()
 
 
 def hostile(number: int) -> str:

@@ -17,7 +17,8 @@ from mdcsd.errors import InputError
 from mdcsd.web.jobs import Job, JobStore
 
 _OURS = re.compile(
-    r"\.?(?P<id>[\w-]{32})\.(?P<kind>part|html|json|jpg|png|gif|mkv|mpg|tif|avi|webp|mp4|bmp)"
+    r"\.?(?P<id>[\w-]{32})"
+    r"\.(?P<kind>part|html|json|jpg|png|gif|mkv|mpg|tif|flv|ogv|wmv|avi|webp|mp4|bmp)"
     r"(?P<half>\..*tmp)?",
     re.ASCII,
 )
