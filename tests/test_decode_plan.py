@@ -18,7 +18,7 @@ from mdcsd.container import opened
 from mdcsd.decode_plan import PacketTable
 from mdcsd.errors import MediaError
 from mdcsd.nouns import Frame
-from mdcsd.video import iter_frames
+from mdcsd.video import iter_frames, probe
 
 KEY, OTHER = True, False
 
@@ -115,13 +115,20 @@ def moving_frames(n: int) -> list[np.ndarray]:
     return frames
 
 
+PIXELS = {
+    "prores_ks": "yuv422p10le", "mjpeg": "yuvj420p", "dnxhd": "yuv422p", "jpeg2000": "yuv422p",
+}  # fmt: skip
+SIZES = {"dnxhd": (256, 128), "dvvideo": (720, 576)}
+
+
 def save(path: Path, codec: str, options: dict[str, str], n: int = 120) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options=options)
-        stream.width, stream.height = 128, 96
-        stream.pix_fmt = {"prores_ks": "yuv422p10le", "mjpeg": "yuvj420p"}.get(codec, "yuv420p")
+        stream.width, stream.height = SIZES.get(codec, (128, 96))
+        stream.pix_fmt = PIXELS.get(codec, "yuv420p")
         for index, rgb in enumerate(moving_frames(n)):
-            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+            whole = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+            frame = whole.reformat(stream.width, stream.height, stream.pix_fmt)
             frame.pts, frame.time_base = index, Fraction(1, 25)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -143,14 +150,29 @@ FILES = {
     "vp9.webm": ("libvpx-vp9", {"g": "24", "deadline": "realtime", "cpu-used": "8"}),
     "vp8.webm": ("libvpx", {"g": "24", "deadline": "realtime", "cpu-used": "8"}),
     "av1.mkv": ("libsvtav1", {"g": "24", "preset": "12"}),
+    "mpeg2.mov": ("mpeg2video", {"g": "12", "bf": "2"}),
+    "mpeg2.mxf": ("mpeg2video", {"g": "12", "bf": "2"}),
+    "intra.mxf": ("libx264", {"x264-params": "keyint=1:log=-1"}),
+    "groups.mxf": ("libx264", {"x264-params": X264}),
     "prores.mov": ("prores_ks", {}),
+    "dnxhr.mxf": ("dnxhd", {"profile": "dnxhr_sq"}),
+    "jpegs.mov": ("mjpeg", {}),
     "jpegs.avi": ("mjpeg", {}),
+    "jpeg2000.mxf": ("jpeg2000", {}),
+    "tape.dv": ("dvvideo", {}),
+    "tape.mov": ("dvvideo", {}),
+    "tape.avi": ("dvvideo", {}),
+    "archive.mkv": ("ffv1", {"level": "3", "g": "12"}),
+    "fields.mp4": ("libx264", {"x264-params": X264, "flags": "+ildct"}),
+    "fields.mpg": ("mpeg2video", {"g": "12", "bf": "2", "flags": "+ildct+ilme"}),
 }
 PLANNED = {
     "groups.mp4", "groups.mkv", "groups.ts", "open.mp4", "hevc.mp4", "vp9.webm", "av1.mkv",
+    "mpeg2.mov", "mpeg2.mxf", "intra.mxf", "prores.mov", "dnxhr.mxf", "jpegs.mov", "jpeg2000.mxf",
+    "tape.dv", "tape.mov", "archive.mkv", "fields.mp4",
 }  # fmt: skip
-"""Not the others: some codecs and containers never, and of "refresh.mp4" no frame stands by itself,
-though some are called keyframes."""
+"""Not the others: some codecs and containers never, of "refresh.mp4" no frame stands by itself,
+though some are called keyframes, and the time stamps of "groups.mxf" are those of decoding."""
 
 
 @pytest.fixture
@@ -181,6 +203,7 @@ def assert_same(path: Path, n_wanted: int) -> list[Frame]:
 @pytest.mark.parametrize("name", FILES)
 def test_frames_of_a_few_are_those_of_all(tmp_path, name, front_to_back):
     path = save(tmp_path / name, *FILES[name])
+    assert probe(path).fps == 25
     for n_wanted in (2, 7, 32):
         assert len(assert_same(path, n_wanted)) == n_wanted
     n_whole = 3  # of these frames to compare with

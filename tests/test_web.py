@@ -210,16 +210,25 @@ def test_kinds_are_read_from_the_content():
 
 @pytest.mark.parametrize(
     ("kind", "codec"),
-    [("flv", "flv1"), ("ogv", "libvpx"), ("asf", "wmv2"), ("webm", "libvpx"), ("3gp", "mpeg4")],
+    [
+        ("flv", "flv1"),
+        ("ogv", "libvpx"),
+        ("asf", "wmv2"),
+        ("webm", "libvpx"),
+        ("3gp", "mpeg4"),
+        ("mxf", "mpeg2video"),
+        ("dv", "dvvideo"),
+        ("m2v", "mpeg2video"),
+    ],
 )
 def test_videos_are_taken_by_what_their_encoders_write(kind, codec, site, tmp_path):
     """And a file that a kill left behind is known again and deleted."""
     path = tmp_path / f"a.{kind}"
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25)
-        stream.width, stream.height, stream.pix_fmt = 176, 144, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = 720, 576, "yuv420p"
         for index in range(25):
-            picture = np.full((144, 176, 3), index, np.uint8)
+            picture = np.full((576, 720, 3), index, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
     answer = site.visitor().post(JOBS, params={"name": "clip"}, content=path.read_bytes())

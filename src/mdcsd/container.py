@@ -18,11 +18,14 @@ from mdcsd.inputs import check_file
 from mdcsd.nouns import VideoInfo
 
 # The demuxers of `inputs.VIDEO_SUFFIXES`, so that no playlist can make us read a file beside it.
-_FORMATS = "mov,mp4,avi,mpeg,mpegvideo,mpegts,matroska,webm,gif,flv,asf,ogg"
+_FORMATS = "mov,mp4,avi,mpeg,mpegvideo,mpegts,matroska,webm,gif,flv,asf,ogg,mxf,dv"
 
 # Pixels this much wider than high, or higher than wide, are taken for a slip in the header: real
 # ones (DV, DVD, HDV) are at most 2.2.
 _MOST_OBLONG = 3.0
+
+# Frames a second above which the average is none: raw DV gives the ticks of its clock.
+_FASTEST_FPS = 10_000
 
 
 @contextmanager
@@ -40,8 +43,8 @@ def opened(path: Path) -> Iterator[Any]:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(
             f"{path}: not a video that can be opened ({reason}). Expected a whole mp4, mov, avi, "
-            "mpg, ts, mkv, webm, flv, wmv, ogv or gif file, or a picture named .jpg, .png or so; "
-            "if it should be one, it is cut off or damaged: copy it again."
+            "mpg, ts, mkv, webm, mxf, dv, flv, wmv, ogv or gif file, or a picture named .jpg, .png "
+            "or so; if it should be one, it is cut off or damaged: copy it again."
         ) from None
     with container:
         if all(_is_cover(stream) for stream in container.streams.video):
@@ -64,7 +67,9 @@ def describe(path: Path, container: Any) -> VideoInfo:
     Raises: MediaError if codec or size are unknown.
     """
     stream = picture_stream(container)
-    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    rate = stream.average_rate
+    if not rate or rate > _FASTEST_FPS:
+        rate = stream.guessed_rate or Fraction(25)
     if stream.codec_context is None or not stream.width or not stream.height:
         raise MediaError(f"{path}: the video's codec or size is unknown. Convert it to H.264 mp4.")
     start = start_s(container)

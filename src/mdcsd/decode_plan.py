@@ -13,6 +13,22 @@ import numpy as np
 
 _KEY, _SHOWN = 1, 2
 
+_IN_FILES = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mxf", "dv"}
+_CONTAINERS_OF = {
+    **dict.fromkeys(("h264", "hevc", "vp9", "av1"), _IN_FILES | {"mpegts"}),
+    **dict.fromkeys(("mpeg2video", "prores", "dnxhd", "dvvideo", "mjpeg"), _IN_FILES),
+    **dict.fromkeys(("jpeg2000", "ffv1"), _IN_FILES),
+}
+
+
+def packets_are_frames(codec: str, container: str) -> bool:
+    """Whether each packet is a frame, and its pts the time at which that is shown.
+
+    Not in AVI, which counts packets; VP8 hides some, and of MPEG-2 in a stream one may be half a
+    frame. Names are FFmpeg's.
+    """
+    return container in _CONTAINERS_OF.get(codec, ())
+
 
 @dataclass(frozen=True)
 class DecodePlan:

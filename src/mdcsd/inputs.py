@@ -14,10 +14,10 @@ _REFUSED = frozenset({".heic", ".heif", ".avif"})
 IMAGE_SUFFIXES = _REFUSED | {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff",
 }  # fmt: skip
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"}
-    | {".mkv", ".webm", ".gif", ".flv", ".wmv", ".asf", ".vob", ".ogv"}
-)
+VIDEO_SUFFIXES = frozenset({
+    ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".f4v", ".avi", ".mpg", ".mpeg", ".m2v", ".vob", ".ts",
+    ".mts", ".m2ts", ".m2t", ".mkv", ".webm", ".mxf", ".dv", ".flv", ".wmv", ".asf", ".ogv", ".gif",
+})  # fmt: skip
 _ISO_PICTURES = frozenset({b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"})
 
 

@@ -20,7 +20,7 @@ import av.error
 from mdcsd.config import FrameSelection
 from mdcsd.container import describe, opened, picture_stream, pixel_aspect, start_s
 from mdcsd.damage import Damage
-from mdcsd.decode_plan import DecodePlan, PacketTable
+from mdcsd.decode_plan import DecodePlan, PacketTable, packets_are_frames
 from mdcsd.deinterlace import Shown, deinterlaced
 from mdcsd.errors import MediaError
 from mdcsd.frame_choice import choose_evenly, choose_in_order
@@ -30,11 +30,6 @@ from mdcsd.nouns import Frame, VideoInfo
 
 # A frame of more is not decoded, whatever the container's header says: it would fill the memory.
 _MAX_FRAME_PIXELS = 178_956_970  # Pillow's bound for pictures
-
-# Where a packet is a frame, and its pts the time at which that is shown. In others all is decoded:
-# AVI counts packets, VP8 hides some.
-_EXACT_CODECS = {"h264", "hevc", "vp9", "av1"}
-_EXACT_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts"}
 
 OnDamage = Callable[[Damage], None]
 
@@ -107,8 +102,9 @@ def _iter_planned(
 ) -> Iterator[Frame]:
     """Yield the wanted frames of a plan until one does not come as planned.
 
-    That is where decoding fails, a frame is corrupt or lost, or a keyframe that was jumped to does
-    not come, because it is none: there whoever asks had better decode everything.
+    That is where decoding fails, a frame is corrupt or lost, frames come in another order than
+    their stamps, or a keyframe that was jumped to does not come, because it is none: there whoever
+    asks had better decode everything.
 
     Args:
         is_alone: whether the plan has wanted frames alone, so that it ends at an interlaced one.
@@ -116,9 +112,12 @@ def _iter_planned(
 
     def shown() -> Iterator[Shown]:
         keys, coming = deque(sorted(plan.starts)), deque(sorted(plan.index_of.items()))
+        last_pts = None
         for decoded in _decode_runs(container, plan):
-            if decoded.is_corrupt:
+            is_late = last_pts is not None and (decoded.pts is None or decoded.pts <= last_pts)
+            if decoded.is_corrupt or is_late:
                 return
+            last_pts = decoded.pts
             if keys and decoded.pts == keys[0]:
                 keys.popleft()
             if decoded.pts not in plan.index_of:
@@ -180,7 +179,7 @@ def _read_packets(path: Path) -> tuple[PacketTable, bool]:
     with opened(path) as container:
         stream, info = picture_stream(container), describe(path, container)
         damage, codec = Damage(info), stream.codec_context.codec.canonical_name
-        is_exact = codec in _EXACT_CODECS and container.format.name in _EXACT_CONTAINERS
+        is_exact = packets_are_frames(codec, container.format.name)
         try:
             for packet in container.demux(stream):
                 if not packet.size:

@@ -206,8 +206,8 @@ def _kind(head: bytes) -> str:
         raise Refused(
             415,
             "the content is no video or picture that is judged here, whatever its name says. "
-            "Expected mp4, mov, mkv, webm, avi, mpg, ts, wmv, flv, ogv, gif, jpg, png, webp, tif "
-            "or bmp.",
+            "Expected mp4, mov, mkv, webm, avi, mpg, ts, mxf, dv, wmv, flv, ogv, gif, jpg, png, "
+            "webp, tif or bmp.",
         )
     return suffix
 
@@ -227,6 +227,8 @@ def sniff(head: bytes) -> str | None:
         b"\x00\x00\x01\xb3": ".mpg",
         b"II*\x00": ".tif",
         b"MM\x00*": ".tif",
+        b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02": ".mxf",
+        b"\x1f\x07\x00": ".dv",
         b"FLV\x01": ".flv",
         b"OggS": ".ogv",
         b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": ".wmv",
