@@ -47,6 +47,7 @@ ROOMS = (
 ONLY_HERE = {
     "av": {"container", "encoding", "frame_graph", "frame_picture", "video"},
     "PIL": {"pictures"},
+    "pillow_heif": {"pictures"},
     "ai_edge_litert": {"faces"},
     "google_crc32c": {"tfrecord"},
     "timm": {"backbones"},

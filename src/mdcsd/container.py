@@ -14,7 +14,7 @@ import av.error
 from av.stream import Disposition
 
 from mdcsd.errors import MediaError
-from mdcsd.inputs import check_file
+from mdcsd.inputs import check_file, is_iso_picture
 from mdcsd.nouns import VideoInfo
 
 # The demuxers of `inputs.VIDEO_SUFFIXES`, so that no playlist can make us read a file beside it.
@@ -32,9 +32,10 @@ _FASTEST_FPS = 10_000
 def opened(path: Path) -> Iterator[Any]:
     """Open a video's container, of kinds that lead to no other file.
 
-    Raises: MediaError if it cannot be opened, or shows no picture.
+    Raises: MediaError if it cannot be opened, is a picture, or shows none.
     """
-    check_file(path)
+    if is_iso_picture(check_file(path)):  # of which FFmpeg would take the first tile for the whole
+        raise MediaError(f"{path}: a HEIC or AVIF picture by its content. Name it .heic or .avif.")
     try:
         # no file may make us fetch another
         options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from mdcsd.errors import InputError, MediaError
 
-_REFUSED = frozenset({".heic", ".heif", ".avif"})
-"""Of pictures that are named and not read: nobody's photo is passed over unsaid."""
-IMAGE_SUFFIXES = _REFUSED | {
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff",
-}  # fmt: skip
+IMAGE_SUFFIXES = frozenset({
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".heic", ".heif", ".hif", ".avif", ".bmp", ".webp",
+    ".tif", ".tiff",
+})  # fmt: skip
 VIDEO_SUFFIXES = frozenset({
     ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".f4v", ".avi", ".mpg", ".mpeg", ".m2v", ".vob", ".ts",
     ".mts", ".m2ts", ".m2t", ".mkv", ".webm", ".mxf", ".dv", ".flv", ".wmv", ".asf", ".ogv", ".gif",
@@ -75,15 +74,15 @@ def _matches(word: str) -> list[str]:
     return sorted(glob.glob(word, recursive=True)) or [word]
 
 
-def check_file(path: Path) -> None:
-    """Refuse a path where there is no file that can be read, an empty one, or a HEIC picture.
+def check_file(path: Path) -> bytes:
+    """Refuse a path where there is no file that can be read, or an empty one.
 
-    FFmpeg would take the first tile of a HEIC picture for the whole.
+    Returns: its first bytes, twelve at most.
     """
     try:
         if path.is_dir():
             os.listdir(path)  # which fails where it may not be read
-            ends = " ".join(sorted((IMAGE_SUFFIXES | VIDEO_SUFFIXES) - _REFUSED))
+            ends = " ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
             raise InputError(
                 f"{path}: a folder with no picture or video in it that is read here. Expected "
                 f"names that end in {ends}."
@@ -98,10 +97,7 @@ def check_file(path: Path) -> None:
         ) from None
     if not head:
         raise MediaError(f"{path}: the file is empty (0 bytes). Copy it again.")
-    if is_iso_picture(head):
-        raise MediaError(
-            f"{path}: a HEIC or AVIF picture, which is not read. Save it as JPEG, of high quality."
-        )
+    return head
 
 
 def is_iso_picture(head: bytes) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -12,13 +13,15 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mdcsd.errors import MediaError
-from mdcsd.inputs import check_file
+from mdcsd.inputs import check_file, is_iso_picture
 from mdcsd.judging_nouns import MediaFacts
 from mdcsd.nouns import RgbArray
 
 # Sum of the luma quantisation table of ITU-T T.81, annex K.1, which the IJG's quality scales.
 _IJG_LUMA_SUM = 3688
 _ROTATIONS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # EXIF orientation -> clockwise
+# What Pillow and its decoders raise for damaged files, beside its own errors.
+_DECODING_FAILED = (EOFError, OSError, RuntimeError, SyntaxError, TypeError, ValueError)
 _EXIF_WORDS = (
     ExifTags.Base.Make,
     ExifTags.Base.Model,
@@ -116,7 +119,9 @@ _PACKETS = ("XML:com.adobe.xmp", "Raw profile type")
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    check_file(path)
+    is_iso = is_iso_picture(check_file(path))
+    if is_iso:
+        _learn_heic()
     try:
         with warnings.catch_warnings():
             # of damaged EXIF, the picture is whole; and of size, below the bound of the error
@@ -125,13 +130,22 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             with Image.open(path) as opened:
                 yield opened
     except UnidentifiedImageError:
-        raise MediaError(
-            f"{path}: not a picture, whatever its name says. Expected JPEG, PNG or the like."
-        ) from None
-    except (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError) as error:
+        told = "not a picture, whatever its name says. Expected JPEG, PNG or the like."
+        if is_iso:
+            told = "a HEIC or AVIF picture that is cut off or damaged. Copy it again."
+        raise MediaError(f"{path}: {told}") from None
+    except (*_DECODING_FAILED, Image.DecompressionBombError) as error:
         raise MediaError(
             f"{path}: the picture cannot be decoded ({error}). Save it again and retry."
         ) from None
+
+
+@cache
+def _learn_heic() -> None:
+    """Have Pillow open HEIC; AVIF it opens by itself."""
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
 
 
 def _check_is_one(path: Path, picture: Image.Image) -> None:

@@ -18,7 +18,7 @@ from mdcsd.web.jobs import Job, JobStore
 
 _OURS = re.compile(
     r"\.?(?P<id>[\w-]{32})"
-    r"\.(?P<kind>part|html|json|jpg|png|gif|mkv|mpg|tif|mxf|dv|flv|ogv|wmv|avi|webp|mp4|bmp)"
+    r"\.(?P<kind>part|html|json|jpg|png|heic|gif|mkv|mpg|tif|mxf|dv|flv|ogv|wmv|avi|webp|mp4|bmp)"
     r"(?P<half>\..*tmp)?",
     re.ASCII,
 )

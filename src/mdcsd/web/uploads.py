@@ -207,7 +207,7 @@ def _kind(head: bytes) -> str:
             415,
             "the content is no video or picture that is judged here, whatever its name says. "
             "Expected mp4, mov, mkv, webm, avi, mpg, ts, mxf, dv, wmv, flv, ogv, gif, jpg, png, "
-            "webp, tif or bmp.",
+            "heic, avif, webp, tif or bmp.",
         )
     return suffix
 
@@ -239,7 +239,7 @@ def sniff(head: bytes) -> str | None:
     if head[:4] == b"RIFF":
         return {b"AVI ": ".avi", b"WEBP": ".webp"}.get(head[8:12])
     if head[4:8] == b"ftyp":
-        return None if is_iso_picture(head) else ".mp4"
+        return ".heic" if is_iso_picture(head) else ".mp4"
     if head[4:8] in _BARE_BOXES:
         return ".mp4"
     if head[:2] == b"BM" and head[6:10] == bytes(4):
