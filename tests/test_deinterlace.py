@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
+from h264_fields import grey, write_fields
 from mdcsd.config import FrameSelection
-from mdcsd.deinterlace import Shown, deinterlaced
+from mdcsd.deinterlace import DecodedFrame, Deinterlacer
 from mdcsd.errors import MediaError
 from mdcsd.frame_graph import FrameGraph, told_of
-from mdcsd.video import iter_frames
+from mdcsd.video import count_frames, iter_frames, read_container_facts
 
 SIDE = 128
 
@@ -123,43 +124,144 @@ def test_what_does_not_move_keeps_all_its_lines(moments, tmp_path):
         assert off_by(frame.rgb, moments[0]) < 1
 
 
-def run(frames: list[av.VideoFrame], wanted: set[int] | None = None) -> list[Shown]:
-    shown = (
-        Shown(at, at / 25, wanted is None or at in wanted, frame) for at, frame in enumerate(frames)
-    )
-    return list(deinterlaced(shown))
+def pick(frames: list[av.VideoFrame], wanted: set[int] | None = None) -> list[DecodedFrame]:
+    decoded = (
+        DecodedFrame(at, at / 25, wanted is None or at in wanted, bool(frame.interlaced_frame),
+                     frame)
+        for at, frame in enumerate(frames)
+    )  # fmt: skip
+    return list(Deinterlacer(Path("a.mp4")).pick(decoded))
+
+
+def pixels(frame: DecodedFrame) -> np.ndarray:
+    return frame.decoded.to_ndarray(format="rgb24")
 
 
 def test_whole_frames_among_interlaced_ones_stay_as_they_are(moments):
-    fields = ("prog", "prog", "tff", "tff", "prog", "tff")
-    frames = [marked(*each) for each in zip(woven(moments[:12]), fields, strict=True)]
-    made = run(frames)
-    assert [each.index for each in made] == list(range(6))
-    is_same = [
-        np.array_equal(each.decoded.to_ndarray(), frame.to_ndarray())
-        for each, frame in zip(made, frames, strict=True)
-    ]
-    assert is_same == [True, True, False, False, True, False]
+    fields = ("prog", "prog", "tff", "tff", "prog", "tff", "prog")
+    frames = [marked(*each) for each in zip(woven(moments[:14]), fields, strict=True)]
+    for wanted in (None, *({at} for at in range(7))):
+        for made in pick(frames, wanted):
+            is_same = np.array_equal(pixels(made), frames[made.index].to_ndarray(format="rgb24"))
+            assert is_same == (fields[made.index] == "prog")
+            assert np.array_equal(pixels(made), pixels(pick(frames)[made.index]))
 
 
-def test_a_change_of_size_loses_no_frame(moments):
-    small = [rgb[: SIDE // 2, : SIDE // 2] for rgb in moments]
-    frames = [marked(rgb, "tff") for rgb in (*moments[:3], *small[:2], *moments[:2])]
-    made = run(frames)
-    assert [each.index for each in made] == list(range(7))
+def test_across_a_change_of_size_frames_are_deinterlaced_beside_their_like(moments):
+    small = [np.ascontiguousarray(rgb[: SIDE // 2, : SIDE // 2]) for rgb in moments[:4]]
+    stored = [*woven(moments[:6]), *woven(small), *woven(moments[:4])]
+    made = pick([marked(rgb, "tff") for rgb in stored])
     assert [each.decoded.width for each in made] == [128, 128, 128, 64, 64, 128, 128]
+    for each, rgb, first in zip(made, stored, (0, 2, 4, 0, 2, 0, 2), strict=True):
+        moment = (small if each.decoded.width == 64 else moments)[first]
+        assert off_by(pixels(each), moment) < 0.6 * off_by(rgb, moment)
 
 
-def test_only_wanted_frames_and_those_beside_them_are_looked_at(moments):
+@pytest.mark.parametrize("field", ["tff", "bff"])
+def test_which_field_is_the_first_is_as_the_frame_says(field, moments):
+    stored = woven(moments[:10])
+    first = moments[0:10:2] if field == "tff" else moments[1:10:2]
+    for made, rgb, moment in zip(
+        pick([marked(rgb, field) for rgb in stored]), stored, first, strict=True
+    ):
+        assert off_by(pixels(made), moment) < 0.5 * off_by(rgb, moment)
+
+
+def test_a_lone_frame_stays_as_it_is_and_one_too_small_for_it_too(moments, tmp_path):
+    (frame,) = woven(moments[:2])
+    assert np.array_equal(pixels(*pick([marked(frame, "tff")])), marked(frame, "tff").to_ndarray(
+        format="rgb24"))  # fmt: skip
+    path = save(tmp_path / "a.mp4", 3 * [np.full((2, 16, 3), 99, np.uint8)])
+    assert len(list(iter_frames(path, FrameSelection()))) == 3
+
+
+def test_only_wanted_frames_cost_anything(moments, monkeypatch):
+    sent: list[av.VideoFrame] = []
+    send = FrameGraph.send
     frames = [marked(rgb, "tff") for rgb in moments[:20]]
-    all_made = run(frames)
-    made = run(frames, wanted={0, 7, 8, 13, 19})
-    assert [each.index for each in made] == [0, 7, 8, 13, 19]
-    for each in made:
-        assert np.array_equal(each.decoded.to_ndarray(), all_made[each.index].decoded.to_ndarray())
+    whole = pick(frames)
+    monkeypatch.setattr(
+        FrameGraph, "send", lambda self, frame: sent.append(frame) or send(self, frame)
+    )
+    for wanted, n_sent in (({0, 7, 8, 13, 19}, 3 + 3 + 1 + 3 + 3), ({7}, 3), (set(), 0)):
+        sent.clear()
+        made = pick(frames, wanted)
+        assert [each.index for each in made] == sorted(wanted) and len(sent) == n_sent
+        for each in made:
+            assert np.array_equal(pixels(each), pixels(whole[each.index]))
 
 
-def test_frames_too_small_for_it_are_an_error_of_the_file(tmp_path):
-    path = save(tmp_path / "a.mp4", 3 * [np.zeros((2, 16, 3), np.uint8)])
-    with pytest.raises(MediaError, match="deinterlaced"):
-        list(iter_frames(path, FrameSelection()))
+def test_a_whole_frame_does_not_wait_for_the_next(moments):
+    def frames():
+        yield DecodedFrame(0, 0.0, True, False, marked(moments[0], "prog"))
+        raise AssertionError("asked for the next")
+
+    assert next(Deinterlacer(Path("a.mp4")).pick(frames())).index == 0
+
+
+def test_what_ffmpeg_cannot_take_is_an_error_of_the_file(moments, monkeypatch):
+    def fail(self, frame):
+        raise av.error.FFmpegError(22, "Invalid argument")
+
+    frames = [marked(rgb, "tff") for rgb in moments[:3]]
+    monkeypatch.setattr(FrameGraph, "send", fail)
+    with pytest.raises(MediaError, match=r"a\.mp4: its interlaced frames cannot be deinterlaced"):
+        pick(frames)
+
+
+def test_where_a_selection_ends_the_frame_behind_it_is_used(interlaced):
+    whole = list(iter_frames(interlaced, FrameSelection()))[:15]
+    for selection in (FrameSelection(end=15), FrameSelection(n_evenly=15, end=15)):
+        for frame, other in zip(iter_frames(interlaced, selection), whole, strict=True):
+            assert np.array_equal(frame.rgb, other.rgb)
+
+
+def test_damage_beside_a_wanted_frame_has_the_whole_file_decoded(interlaced, tmp_path):
+    wanted = {frame.index for frame in iter_frames(interlaced, FrameSelection(n_evenly=3))}
+    with av.open(str(interlaced)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        behind = next(packet for packet in packets if packet.pts == packets[0].duration * (
+            max(wanted) + 1))  # fmt: skip
+        place = slice(behind.pos + 8, behind.pos + behind.size)
+    content = bytearray(interlaced.read_bytes())
+    content[place] = bytes(255 - byte for byte in content[place])
+    (path := tmp_path / "a.mp4").write_bytes(content)
+    whole = {frame.index: frame for frame in iter_frames(path, FrameSelection())}
+    for frame in iter_frames(path, FrameSelection(n_evenly=3)):
+        assert np.array_equal(frame.rgb, whole[frame.index].rgb)
+
+
+def test_fields_of_hevc_are_frames_already(moments, tmp_path):
+    """FFmpeg gives each by itself, half as high, and marks it as interlaced."""
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        options = {"crf": "1", "x265-params": "interlace=tff:log-level=none"}
+        stream = container.add_stream("libx265", rate=50, options=options)
+        stream.width, stream.height, stream.pix_fmt = SIDE, SIDE // 2, "yuv444p"
+        for index, rgb in enumerate(moments[:20]):
+            field = np.ascontiguousarray(rgb[index % 2 :: 2])
+            frame = av.VideoFrame.from_ndarray(field, format="rgb24").reformat(format="yuv444p")
+            frame.pts, frame.time_base = index, Fraction(1, 50)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert not any("interlaced" in hint for hint in read_container_facts(path).hints)
+    for n in (FrameSelection(), FrameSelection(n_evenly=5)):
+        for frame in iter_frames(path, n):
+            assert off_by(frame.rgb, moments[frame.index][frame.index % 2 :: 2]) < 2
+
+
+@pytest.mark.parametrize("stamps", ["of all", "of frames"])
+def test_h264_in_fields_gives_as_many_frames_as_asked_for(stamps, moments, tmp_path):
+    """Camcorders and broadcasts code each field by itself: two packets a frame in a stream."""
+    path = write_fields(tmp_path / "a.ts", moments, every=1 if stamps == "of all" else 2)
+    assert count_frames(path) == 30
+    whole = {frame.index: frame for frame in iter_frames(path, FrameSelection())}
+    assert sorted(whole) == list(range(30))
+    for n_evenly in (1, 2, 8, 30):
+        few = list(iter_frames(path, FrameSelection(n_evenly=n_evenly)))
+        assert len(few) == n_evenly
+        for frame in few:
+            assert np.array_equal(frame.rgb, whole[frame.index].rgb)
+    for frame in whole.values():
+        moment = (grey(moments[2 * frame.index])[..., None] - 16.0) * 255 / 219
+        assert off_by(frame.rgb, moment) < 6

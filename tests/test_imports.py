@@ -20,8 +20,8 @@ ROOMS = (
     "judging_config", "settings", "recipe", "settings_text",
     "inputs", "storage", "default_weights", "catalogue",
     "pictures", "frame_choice", "decode_plan", "damage",
-    "container", "frame_graph", "frame_picture", "deinterlace", "video", "encoding", "media_facts",
-    "faces", "tracks", "masks",
+    "container", "decoding", "frame_graph", "frame_picture", "deinterlace", "video", "encoding",
+    "media_facts", "faces", "tracks", "masks",
     "face_crops", "cut_journal", "process_frames",
     "representation", "crops", "source_scan", "source_lists", "source_layouts",
     "sources", "splits", "datasets", "tfrecord", "records",
@@ -45,7 +45,15 @@ ROOMS = (
 )  # fmt: skip
 
 ONLY_HERE = {
-    "av": {"container", "encoding", "frame_graph", "frame_picture", "video"},
+    "av": {
+        "container",
+        "decoding",
+        "deinterlace",
+        "encoding",
+        "frame_graph",
+        "frame_picture",
+        "video",
+    },
     "PIL": {"pictures"},
     "pillow_heif": {"pictures"},
     "ai_edge_litert": {"faces"},

@@ -104,3 +104,27 @@ def _claimed_duration(stream: Any, start: float) -> float | None:
     if claimed_s > start:
         claimed_s -= start
     return claimed_s if math.isfinite(claimed_s) and claimed_s > 0 else None
+
+
+def joined_tags(of_file: dict[str, str], of_picture: dict[str, str]) -> dict[str, str]:
+    """Lay the tags of a file and of its stream of pictures together, none over another."""
+    twice = {f"{name} of the picture" if name in of_file else name: of_picture[name]
+             for name in of_picture}  # fmt: skip
+    return {str(name): str(text) for name, text in {**of_file, **twice}.items()}
+
+
+def claimed_length_s(container: Any) -> float | None:
+    """How long the file says it lasts; Matroska says when it ends."""
+    if not container.duration:
+        return None
+    end_s: float = container.duration / av.time_base
+    begins_s = start_s(container) if "matroska" in container.format.name else 0.0
+    return end_s - begins_s if end_s > begins_s else end_s
+
+
+def bit_rate_bps(container: Any, stream: Any) -> float | None:
+    """Bits a second of the picture; MPEG-1 headers claim more than the file holds."""
+    duration_s = claimed_length_s(container)
+    of_file = container.size * 8 / duration_s if duration_s else None
+    known = [float(rate) for rate in (stream.bit_rate, of_file) if rate]
+    return min(known) if known else None

@@ -13,21 +13,20 @@ import numpy as np
 
 _KEY, _SHOWN = 1, 2
 
-_IN_FILES = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mxf", "dv"}
-_CONTAINERS_OF = {
-    **dict.fromkeys(("h264", "hevc", "vp9", "av1"), _IN_FILES | {"mpegts"}),
-    **dict.fromkeys(("mpeg2video", "prores", "dnxhd", "dvvideo", "mjpeg"), _IN_FILES),
-    **dict.fromkeys(("jpeg2000", "ffv1"), _IN_FILES),
-}
+_CODECS = {
+    "h264", "hevc", "vp9", "av1", "mpeg2video", "prores", "dnxhd", "dvvideo", "mjpeg", "jpeg2000",
+    "ffv1",
+}  # fmt: skip
+_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "mxf", "dv"}
 
 
 def packets_are_frames(codec: str, container: str) -> bool:
     """Whether each packet is a frame, and its pts the time at which that is shown.
 
-    Not in AVI, which counts packets; VP8 hides some, and of MPEG-2 in a stream one may be half a
-    frame. Names are FFmpeg's.
+    Not in AVI, which counts packets, and VP8 hides some; H.264 in a stream may have two a frame,
+    which only decoding tells. Names are FFmpeg's.
     """
-    return container in _CONTAINERS_OF.get(codec, ())
+    return codec in _CODECS and container in _CONTAINERS
 
 
 @dataclass(frozen=True)
@@ -56,10 +55,21 @@ class PacketTable:
         self._flags = bytearray()
         self._last_dts: int | None = None
         self._is_regular = True
-        self.n_shown = 0
+        self._n_whole = self._n_halves = 0
+
+    @property
+    def n_shown(self) -> int:
+        """How many frames are shown."""
+        return self._n_halves // 2 + self._n_whole
 
     def add(
-        self, pts: int | None, dts: int | None, is_key: bool, is_shown: bool, is_regular: bool
+        self,
+        pts: int | None,
+        dts: int | None,
+        is_key: bool,
+        is_shown: bool,
+        is_regular: bool,
+        is_half: bool = False,
     ) -> None:
         """Add the next packet.
 
@@ -69,6 +79,7 @@ class PacketTable:
             is_key: whether it is called a keyframe.
             is_shown: not, where an edit list hides it, and others are decoded from it.
             is_regular: no, to have the whole file decoded front to back.
+            is_half: whether it is a field, two of which are shown as one frame.
         """
         if dts is not None:
             is_regular &= self._last_dts is None or dts > self._last_dts
@@ -76,7 +87,8 @@ class PacketTable:
         self._is_regular &= is_regular and pts is not None
         self._pts.append(pts or 0)
         self._flags.append(_KEY * is_key | _SHOWN * is_shown)
-        self.n_shown += is_shown
+        self._n_whole += is_shown and not is_half
+        self._n_halves += is_shown and is_half
 
     def plan(self, chosen: set[int], reorders: bool) -> DecodePlan | None:
         """Plan to decode the frames of the indices `chosen`, each from the keyframe before it.
@@ -91,15 +103,16 @@ class PacketTable:
             reorders: whether the decoder expects packets in another order than that of showing.
 
         Returns: None where a frame's index might be another than if all were decoded: time
-            stamps are missing, shared by two, or out of order though the decoder expects order;
-            parts were joined; the first frames may lack what they are decoded from.
+            stamps are missing, shared by two, out of order though the decoder expects order, or
+            in order though it reorders, so that they are those of decoding; parts were joined; the
+            first frames may lack what they are decoded from.
         """
         pts, flags = np.array(self._pts, np.int64), np.array(self._flags, np.uint8)
         if not self._is_regular or not self.n_shown or not flags[0] & _KEY:
             return None
         shown = np.sort(pts[(flags & _SHOWN) > 0])
         in_order = bool((np.diff(pts) > 0).all())
-        if len(np.unique(pts)) < len(pts) or shown[0] < pts[0] or not (in_order or reorders):
+        if len(np.unique(pts)) < len(pts) or shown[0] < pts[0] or in_order == reorders:
             return None
         index_of = {int(shown[at]): at for at in sorted(chosen) if 0 <= at < len(shown)}
         if not index_of:

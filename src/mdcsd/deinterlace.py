@@ -8,69 +8,93 @@ these and of the frames before and behind it; where nothing moves both moments' 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import av.error
+
+from mdcsd.errors import MediaError
 from mdcsd.frame_graph import FrameGraph, told_of
 
-_BWDIF = {"bwdif": {"mode": "send_frame", "deint": "interlaced"}}
+# Which frames are interlaced is decided here: FFmpeg would let those that are not marked pass, and
+# then take the next for the first of all.
+_BWDIF = {"bwdif": {"mode": "send_frame", "deint": "all"}}
+_LEAST_WH = (3, 4)  # of bwdif
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DecodedFrame:
     """A decoded frame (`av.VideoFrame`), where it stands in its video, and whether it is wanted."""
 
     index: int
     time_s: float
     is_wanted: bool
+    is_interlaced: bool
     decoded: Any
 
 
-def deinterlaced(frames: Iterator[Shown]) -> Iterator[Shown]:
-    """Yield the wanted frames, those that are marked as interlaced as frames of one moment.
-
-    Args:
-        frames: in order. With an interlaced one that is wanted come those before and behind it,
-            where there are any; of others nothing but the wanted ones is looked at.
-
-    Raises: av.error.FFmpegError if FFmpeg cannot take frames of that kind.
-    """
-    graph: FrameGraph | None = None
-    inside: deque[Shown] = deque()  # a frame comes out when the next one goes in
-    for shown in _wanted_and_beside(frames):
-        source = told_of(shown.decoded)
-        if graph and not graph.fits(source, _BWDIF):
-            yield from _come_out(graph, inside, None)
-            graph = None
-        if graph is None and shown.decoded.interlaced_frame:
-            graph = FrameGraph(source, _BWDIF)
-        if graph:
-            inside.append(shown)
-            yield from _come_out(graph, inside, shown.decoded)
-        elif shown.is_wanted:
-            yield shown
-    if graph:
-        yield from _come_out(graph, inside, None)
+def is_interlaced(frame: Any, codec: str) -> bool:
+    """Whether an `av.VideoFrame` holds two moments: a field of HEVC comes as a frame of its own."""
+    return bool(frame.interlaced_frame) and codec != "hevc"
 
 
-def _come_out(graph: FrameGraph, inside: deque[Shown], decoded: Any) -> Iterator[Shown]:
-    """Put a frame in, None after the last, and yield what comes out of it that is wanted."""
-    for made in graph.send(decoded):
-        shown = inside.popleft()
-        if shown.is_wanted:
-            yield replace(shown, decoded=made)
+class Deinterlacer:
+    """Makes the interlaced frames of one video those of their first moment."""
 
+    def __init__(self, path: Path) -> None:
+        """Take the file's name for errors."""
+        self._path = path
+        self._graph: FrameGraph | None = None
+        self._sent: tuple[DecodedFrame, ...] = ()
 
-def _wanted_and_beside(frames: Iterator[Shown]) -> Iterator[Shown]:
-    """Leave out what is neither wanted nor beside a wanted frame: nothing would come of it."""
-    before: Shown | None = None
-    is_kept = False
-    for shown in frames:
-        if before and (is_kept or shown.is_wanted):
-            yield before
-        is_kept = shown.is_wanted or bool(before and before.is_wanted)
-        before = shown
-    if before and is_kept:
-        yield before
+    def pick(self, frames: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:
+        """Yield the wanted frames, an interlaced one as soon as the frame behind it is there.
+
+        Args:
+            frames: in order; with a wanted interlaced one those before and behind it, where there
+                are any. A lone one stays as it is: nothing tells what of it moves.
+
+        Raises: MediaError if FFmpeg cannot take frames of that kind.
+        """
+        before = waiting = None
+        for frame in frames:
+            if waiting:
+                yield self._of_first_moment(before, waiting, frame)
+                before, waiting = waiting, None
+            if frame.is_wanted and frame.is_interlaced:
+                waiting = frame
+            else:
+                if frame.is_wanted:
+                    yield frame
+                before = frame
+        if waiting:
+            yield self._of_first_moment(before, waiting, None)
+
+    def _of_first_moment(
+        self, before: DecodedFrame | None, frame: DecodedFrame, behind: DecodedFrame | None
+    ) -> DecodedFrame:
+        """Deinterlace a frame, beside itself where there is no other of its kind."""
+        source = told_of(frame.decoded)
+        if frame.decoded.width < _LEAST_WH[0] or frame.decoded.height < _LEAST_WH[1]:
+            return frame
+        three = tuple(
+            each
+            if each and abs(each.index - frame.index) == 1 and told_of(each.decoded) == source
+            else frame
+            for each in (before, frame, behind)
+        )
+        try:
+            if not (self._graph and self._graph.fits(source, _BWDIF)):
+                self._graph, self._sent = FrameGraph(source, _BWDIF), ()
+            is_next = all(a is b for a, b in zip(self._sent, three[:2], strict=False))
+            for each in three[2:] if self._sent and is_next else three:
+                made = self._graph.send(each.decoded)  # which is the frame sent before
+        except av.error.FFmpegError as error:
+            raise MediaError(
+                f"{self._path}: its interlaced frames cannot be deinterlaced ({error.strerror}). "
+                "Export it anew, progressive."
+            ) from None
+        self._sent = three[1:]
+        return replace(frame, decoded=made[-1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -40,14 +39,15 @@ class FrameGraph:
         """Whether it is the chain that these would build."""
         return self._made_of == (source, filters)
 
-    def send(self, frame: Any) -> Iterator[Any]:
-        """Put a frame in, None after the last, and yield what comes out."""
+    def send(self, frame: Any) -> list[Any]:
+        """Put a frame in, and take what comes out."""
         self._source.push(frame)
-        while True:
-            try:
-                yield self._sink.pull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
+        made = []
+        try:
+            while True:
+                made.append(self._sink.pull())
+        except av.error.BlockingIOError:
+            return made
 
 
 def told_of(frame: Any) -> dict[str, Any]:

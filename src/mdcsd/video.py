@@ -11,25 +11,31 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import av
 import av.error
 
 from mdcsd.config import FrameSelection
-from mdcsd.container import describe, opened, picture_stream, pixel_aspect, start_s
+from mdcsd.container import (
+    bit_rate_bps,
+    claimed_length_s,
+    describe,
+    joined_tags,
+    opened,
+    picture_stream,
+    pixel_aspect,
+)
 from mdcsd.damage import Damage
 from mdcsd.decode_plan import DecodePlan, PacketTable, packets_are_frames
-from mdcsd.deinterlace import Shown, deinterlaced
+from mdcsd.decoding import codec_name, decode, decode_runs, held_s
+from mdcsd.deinterlace import DecodedFrame, Deinterlacer, is_interlaced
 from mdcsd.errors import MediaError
 from mdcsd.frame_choice import choose_evenly, choose_in_order
 from mdcsd.frame_picture import HDR, FramePictures
 from mdcsd.judging_nouns import MediaFacts
 from mdcsd.nouns import Frame, VideoInfo
-
-# A frame of more is not decoded, whatever the container's header says: it would fill the memory.
-_MAX_FRAME_PIXELS = 178_956_970  # Pillow's bound for pictures
 
 OnDamage = Callable[[Damage], None]
 
@@ -60,14 +66,26 @@ def iter_frames(
     for reach in (0, 1):  # interlaced frames need those beside them
         left = {index for index in chosen if index > done}
         needed = {index + step for index in left for step in range(-reach, reach + 1)}
-        if left and (plan := table.plan(needed, reorders)):
+        if not (plan := table.plan(needed, reorders)):
+            break
+        try:
             for frame in _iter_planned(path, plan, left, is_alone=not reach):
                 yield frame
                 done = frame.index
-    if done < max(chosen):
-        yield from _iter_all(
-            path, lambda index, _: index in chosen and index > done, selection.end, on_damage
-        )
+            return
+        except _NotAsPlannedError as stop:
+            if not stop.is_for_interlaced:
+                break
+    yield from _iter_all(
+        path, lambda index, _: index in chosen and index > done, selection.end, on_damage
+    )
+
+
+class _NotAsPlannedError(Exception):
+    """A frame did not come as planned, or not alone because it is interlaced."""
+
+    def __init__(self, is_for_interlaced: bool = False) -> None:
+        self.is_for_interlaced = is_for_interlaced
 
 
 def _iter_all(
@@ -77,76 +95,89 @@ def _iter_all(
     on_damage: OnDamage | None,
 ) -> Iterator[Frame]:
     """Decode a video once, front to back, and yield what is wanted; see `iter_frames`."""
-
-    def shown() -> Iterator[Shown]:
-        time_s = -1.0 / info.fps
-        for index, decoded in enumerate(_decode(container, damage)):
-            if end is not None and index >= end:
-                return
-            since_start_s = None if decoded.time is None else decoded.time - info.start_s
-            time_s = _rising(since_start_s, time_s, info.fps)
-            is_whole = not decoded.is_corrupt
-            yield Shown(index, time_s, is_wanted(index, time_s) and is_whole, decoded)
-        damage.check()
-        if damage.n_corrupt and on_damage:
-            on_damage(damage)
-
     with opened(path) as container:
-        info = describe(path, container)
-        damage = Damage(info)
-        yield from _pictures(path, container, shown())
+        damage = Damage(describe(path, container))
+        frames = _all_frames(container, damage, is_wanted, end, on_damage)
+        yield from _pictures(path, container, frames)
+
+
+def _all_frames(
+    container: Any,
+    damage: Damage,
+    is_wanted: Callable[[int, float], bool],
+    end: int | None,
+    on_damage: OnDamage | None,
+) -> Iterator[DecodedFrame]:
+    """Yield whole frames up to `end`, and the one there, which an interlaced one may need.
+
+    Raises: MediaError at the file's end, if too much of it is lost.
+    """
+    info, codec = damage.info, codec_name(container)
+    time_s = -1.0 / info.fps
+    for index, decoded in enumerate(decode(container, damage)):
+        since_start_s = None if decoded.time is None else decoded.time - info.start_s
+        time_s = _rising(since_start_s, time_s, info.fps)
+        is_before_end = end is None or index < end
+        chosen = is_before_end and is_wanted(index, time_s)
+        if not decoded.is_corrupt:
+            yield DecodedFrame(index, time_s, chosen, is_interlaced(decoded, codec), decoded)
+        if not is_before_end:
+            return
+    damage.check()
+    if damage.n_corrupt and on_damage:
+        on_damage(damage)
 
 
 def _iter_planned(
     path: Path, plan: DecodePlan, wanted: set[int], is_alone: bool
 ) -> Iterator[Frame]:
-    """Yield the wanted frames of a plan until one does not come as planned.
-
-    That is where decoding fails, a frame is corrupt or lost, frames come in another order than
-    their stamps, or a keyframe that was jumped to does not come, because it is none: there whoever
-    asks had better decode everything.
+    """Yield the wanted frames of a plan.
 
     Args:
         is_alone: whether the plan has wanted frames alone, so that it ends at an interlaced one.
+
+    Raises: _NotAsPlannedError where decoding fails, a frame is corrupt or lost, or a keyframe that
+        was jumped to does not come, because it is none: whoever asks had better decode everything.
     """
-
-    def shown() -> Iterator[Shown]:
-        keys, coming = deque(sorted(plan.starts)), deque(sorted(plan.index_of.items()))
-        last_pts = None
-        for decoded in _decode_runs(container, plan):
-            is_late = last_pts is not None and (decoded.pts is None or decoded.pts <= last_pts)
-            if decoded.is_corrupt or is_late:
-                return
-            last_pts = decoded.pts
-            if keys and decoded.pts == keys[0]:
-                keys.popleft()
-            if decoded.pts not in plan.index_of:
-                continue
-            stamp, index = coming.popleft()
-            is_lost = decoded.pts != stamp or (keys and keys[0] <= stamp)
-            if is_lost or (is_alone and decoded.interlaced_frame):
-                return
-            yield Shown(index, float(stamp * tick_s) - info.start_s, index in wanted, decoded)
-
     with opened(path) as container:
-        info, tick_s = describe(path, container), picture_stream(container).time_base
-        yield from _pictures(path, container, shown())
+        start_s = describe(path, container).start_s
+        frames = _planned_frames(container, plan, wanted, is_alone, start_s)
+        yield from _pictures(path, container, frames)
 
 
-def _pictures(path: Path, container: Any, shown: Iterator[Shown]) -> Iterator[Frame]:
+def _planned_frames(
+    container: Any, plan: DecodePlan, wanted: set[int], is_alone: bool, start_s: float
+) -> Iterator[DecodedFrame]:
+    """Yield all frames of a plan; raises as `_iter_planned` does."""
+    keys, coming = deque(sorted(plan.starts)), deque(sorted(plan.index_of.items()))
+    tick_s, codec = picture_stream(container).time_base, codec_name(container)
+    for decoded in decode_runs(container, plan):
+        if decoded.is_corrupt:
+            break
+        if keys and decoded.pts == keys[0]:
+            keys.popleft()
+        if decoded.pts not in plan.index_of:
+            continue
+        stamp, index = coming.popleft()
+        if decoded.pts != stamp or (keys and keys[0] <= stamp):
+            raise _NotAsPlannedError
+        is_woven = is_interlaced(decoded, codec)
+        if is_alone and is_woven:
+            raise _NotAsPlannedError(is_for_interlaced=True)
+        time_s = float(stamp * tick_s) - start_s
+        yield DecodedFrame(index, time_s, index in wanted, is_woven, decoded)
+    if coming:
+        raise _NotAsPlannedError
+
+
+def _pictures(path: Path, container: Any, frames: Iterator[DecodedFrame]) -> Iterator[Frame]:
     """Yield the wanted frames of a video as pictures.
 
     Raises: MediaError if FFmpeg cannot deinterlace or convert them.
     """
     pictures = FramePictures(path, pixel_aspect(container))
-    try:
-        for each in deinterlaced(shown):
-            yield Frame(each.index, each.time_s, pictures.convert(each.decoded))
-    except av.error.FFmpegError as error:
-        raise MediaError(
-            f"{path}: its interlaced frames cannot be deinterlaced ({error.strerror}). Export it "
-            "anew, progressive."
-        ) from None
+    for frame in Deinterlacer(path).pick(frames):
+        yield Frame(frame.index, frame.time_s, pictures.convert(frame.decoded))
 
 
 def decoded_ahead(frames: Iterator[Frame], n_ahead: int = 2) -> Iterator[Frame]:
@@ -178,29 +209,44 @@ def _read_packets(path: Path) -> tuple[PacketTable, bool]:
     table = PacketTable()
     with opened(path) as container:
         stream, info = picture_stream(container), describe(path, container)
-        damage, codec = Damage(info), stream.codec_context.codec.canonical_name
-        is_exact = packets_are_frames(codec, container.format.name)
+        damage, kind = Damage(info), (codec_name(container), container.format.name)
+        is_exact = packets_are_frames(*kind)
+        comes_in_fields = kind == ("h264", "mpegts") and _comes_in_fields(path)
         try:
             for packet in container.demux(stream):
                 if not packet.size:
                     continue
                 time_s = None if packet.pts is None else float(packet.pts * packet.time_base)
+                is_half = comes_in_fields and 0 < held_s(packet) * info.fps < 0.75
                 is_shown = not packet.is_discard
                 is_regular = (
                     is_exact
+                    and not is_half
                     and not packet.has_sidedata("new_extradata")
                     and (time_s is None or not is_shown or time_s >= info.start_s)
                 )
                 is_key = bool(packet.is_keyframe)
-                table.add(packet.pts, packet.dts, is_key, is_shown, is_regular)
+                table.add(packet.pts, packet.dts, is_key, is_shown, is_regular, is_half)
                 if is_shown:
-                    damage.count(time_s, _held_s(packet))
+                    damage.count(time_s, held_s(packet))
         except av.error.FFmpegError as error:
             raise MediaError(
                 f"{path}: damaged, it cannot be read to its end ({error.strerror}). Copy it again."
             ) from None
         damage.check()
         return table, bool(stream.codec_context.has_b_frames)
+
+
+def _comes_in_fields(path: Path) -> bool:
+    """Whether packets are fields, two a frame, as those of interlaced H.264 in a stream may be."""
+    with opened(path) as container:
+        packets = [packet for packet in islice(container.demux(picture_stream(container)), 16)]
+        try:
+            n_frames = sum(len(packet.decode()) for packet in packets)
+            n_frames += len(picture_stream(container).codec_context.decode(None))
+        except av.error.FFmpegError:
+            return False
+        return 0 < 4 * n_frames < 3 * len(packets)
 
 
 def probe(path: Path) -> VideoInfo:
@@ -223,32 +269,25 @@ def read_container_facts(path: Path) -> MediaFacts:
             kind="video",
             container=container.format.name,
             container_description=container.format.long_name,
-            codec=codec.codec.canonical_name,  # av1, and not the decoder at hand
+            codec=codec_name(container),
             codec_description=" ".join(filter(None, (codec.codec.long_name, codec.profile))),
             width_px=info.width_px,
             height_px=info.height_px,
             size_bytes=path.stat().st_size,
             rotation_deg=-int(first.rotation) % 360 if first else 0,
-            duration_s=_duration_s(container),
+            duration_s=claimed_length_s(container),
             frame_rate=info.fps,
-            bit_rate_bps=_bit_rate(container, stream),
-            tags=_tags(container.metadata, stream.metadata),
-            hints=tuple(_hints(pixel_aspect(container), first)),
+            bit_rate_bps=bit_rate_bps(container, stream),
+            tags=joined_tags(container.metadata, stream.metadata),
+            hints=tuple(_hints(pixel_aspect(container), first, codec_name(container))),
         )
 
 
-def _tags(of_file: dict[str, str], of_picture: dict[str, str]) -> dict[str, str]:
-    """Lay the tags of a file and of its stream of pictures together, none over another."""
-    twice = {f"{name} of the picture" if name in of_file else name: of_picture[name]
-             for name in of_picture}  # fmt: skip
-    return {str(name): str(text) for name, text in {**of_file, **twice}.items()}
-
-
-def _hints(aspect: float, first: Any) -> Iterator[str]:
+def _hints(aspect: float, first: Any, codec: str) -> Iterator[str]:
     """Yield what about the pictures makes them other than those that a network learned from."""
     if aspect != 1.0:
         yield f"stored with oblong pixels: faces were judged {aspect:.3g} times as wide"
-    if first and first.interlaced_frame:
+    if first and is_interlaced(first, codec):
         yield (
             "interlaced: each frame holds the lines of two moments; the first one was judged, its "
             "other lines made up (deinterlaced by FFmpeg's bwdif), which may lower a score a little"
@@ -262,84 +301,7 @@ def _hints(aspect: float, first: Any) -> Iterator[str]:
 
 def _first_frame(container: Any) -> Any:
     """Decode the first frame; None where there is none."""
-    return next(_decode(container, Damage(describe(Path(container.name), container))), None)
-
-
-def _duration_s(container: Any) -> float | None:
-    """How long the file says it lasts; Matroska says when it ends."""
-    if not container.duration:
-        return None
-    end_s: float = container.duration / av.time_base
-    begins_s = start_s(container) if "matroska" in container.format.name else 0.0
-    return end_s - begins_s if end_s > begins_s else end_s
-
-
-def _bit_rate(container: Any, stream: Any) -> float | None:
-    """Bits a second of the picture; MPEG-1 headers claim more than the file holds."""
-    duration_s = _duration_s(container)
-    of_file = container.size * 8 / duration_s if duration_s else None
-    known = [float(rate) for rate in (stream.bit_rate, of_file) if rate]
-    return min(known) if known else None
-
-
-def _decode(container: Any, damage: Damage) -> Iterator[Any]:
-    """Yield every decodable frame; packets that cannot be decoded are counted and passed over."""
-    packets = container.demux(_ready_to_decode(container))
-    while True:
-        try:
-            packet = next(packets)
-            decoded = packet.decode()
-        except StopIteration:
-            return
-        except av.error.FFmpegError:
-            damage.count(None, 0.0, is_corrupt=True)
-            if damage.n_corrupt > 1000:  # a demuxer that fails for ever
-                return
-            continue
-        for frame in decoded:
-            damage.count(frame.time, _held_s(frame), bool(frame.is_corrupt))
-            yield frame
-
-
-def _decode_runs(container: Any, plan: DecodePlan) -> Iterator[Any]:
-    """Yield the frames of a plan's packets, and end early where one cannot be decoded.
-
-    H.264 frames that are not wanted and that no other is decoded from are left out: what HEVC
-    calls so may be a reference in a higher temporal layer.
-    """
-    stream = _ready_to_decode(container)
-    decoder, runs = stream.codec_context, iter(plan.runs)
-    discards = decoder.codec.canonical_name == "h264"
-    first, last = next(runs)
-    packets = (packet for packet in container.demux(stream) if packet.size)
-    try:
-        for place, packet in enumerate(packets):
-            if place < first:
-                continue
-            if discards:
-                decoder.skip_frame = "DEFAULT" if packet.pts in plan.index_of else "NONREF"
-            yield from packet.decode()
-            if place == last:
-                yield from decoder.decode(None)
-                decoder.flush_buffers()
-                if (run := next(runs, None)) is None:
-                    return
-                first, last = run
-    except av.error.FFmpegError:
-        return
-
-
-def _ready_to_decode(container: Any) -> Any:
-    """The stream of pictures, set to decode on all cores and no frame that fills the memory."""
-    stream = picture_stream(container)
-    stream.thread_type = "AUTO"
-    stream.codec_context.options = {"max_pixels": str(_MAX_FRAME_PIXELS)}
-    return stream
-
-
-def _held_s(shown: Any) -> float:
-    """How long the file says that a packet or frame is shown, 0 where it says nothing."""
-    return float(shown.duration * shown.time_base) if shown.duration and shown.time_base else 0.0
+    return next(decode(container, Damage(describe(Path(container.name), container))), None)
 
 
 def _rising(time_s: float | None, previous_s: float, fps: float) -> float:

@@ -14,13 +14,12 @@ from typing import IO
 
 from mdcsd import storage
 from mdcsd.errors import InputError
+from mdcsd.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mdcsd.web.jobs import Job, JobStore
 
+_KINDS = "|".join(sorted(each[1:] for each in IMAGE_SUFFIXES | VIDEO_SUFFIXES))
 _OURS = re.compile(
-    r"\.?(?P<id>[\w-]{32})"
-    r"\.(?P<kind>part|html|json|jpg|png|heic|gif|mkv|mpg|tif|mxf|dv|flv|ogv|wmv|avi|webp|mp4|bmp)"
-    r"(?P<half>\..*tmp)?",
-    re.ASCII,
+    rf"\.?(?P<id>[\w-]{{32}})\.(?P<kind>part|html|json|{_KINDS})(?P<half>\..*tmp)?", re.ASCII
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mdcsd.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mdcsd.web.answers import GUARDED
 from mdcsd.web.settings import Limits
 
@@ -34,7 +35,11 @@ def _environment() -> Environment:
 
 def upload_page(limits: Limits) -> str:
     """The page where files are dropped and reports are read."""
-    return _environment().get_template("upload.html.j2").render(limits=limits)
+    return (
+        _environment()
+        .get_template("upload.html.j2")
+        .render(limits=limits, suffixes=sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
+    )
 
 
 def token_page(is_wrong: bool) -> str:
