@@ -65,6 +65,15 @@ def test_ten_bits_and_transparency_become_eight_bits_on_white(tmp_path, portrait
     assert read_image(save(tmp_path / "clear.heic", clear)).min() > 250
 
 
+@pytest.mark.parametrize(("transfer", "told"), [(16, ["HDR (PQ)"]), (18, ["HDR (HLG)"]), (1, [])])
+def test_an_hdr_picture_is_told(transfer, told, tmp_path, portrait):
+    deep = portrait[:64, :64].astype(np.uint16) << 8
+    held = pillow_heif.from_bytes("RGB;16", (64, 64), deep.tobytes())
+    held.save(tmp_path / "a.heic", quality=90, transfer_characteristics=transfer)
+    hints = read_media_facts(tmp_path / "a.heic").hints
+    assert [hint.partition(":")[0] for hint in hints] == told
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_content_goes_before_the_name(kind, tmp_path, portrait):
     """FFmpeg would take the first tile of such a picture for the whole."""

@@ -10,10 +10,7 @@ import numpy as np
 
 from mdcsd.errors import MediaError
 from mdcsd.frame_graph import FrameGraph, told_of
-from mdcsd.nouns import RgbArray
-
-HDR = {16: "HDR (PQ)", 18: "HDR (HLG)"}
-"""Names of the transfer characteristics of ITU-T H.273 that a screen of SDR cannot show."""
+from mdcsd.nouns import HDR, RgbArray
 
 _UNKNOWN = {0, 2, 3}  # reserved or unspecified in H.273
 

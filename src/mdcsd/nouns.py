@@ -45,6 +45,10 @@ def _check_rgb(rgb: RgbArray, owner: str) -> None:
     )
 
 
+HDR = {16: "HDR (PQ)", 18: "HDR (HLG)"}
+"""Names of the transfer characteristics of ITU-T H.273 that a screen of SDR cannot show."""
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """What a video's container says of itself.

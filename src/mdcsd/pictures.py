@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from mdcsd.errors import MediaError
 from mdcsd.inputs import check_file, is_iso_picture
 from mdcsd.judging_nouns import MediaFacts
-from mdcsd.nouns import RgbArray
+from mdcsd.nouns import HDR, RgbArray
 
 # Sum of the luma quantisation table of ITU-T T.81, annex K.1, which the IJG's quality scales.
 _IJG_LUMA_SUM = 3688
@@ -81,6 +81,7 @@ def read_picture_facts(path: Path) -> MediaFacts:
             jpeg_quality=_jpeg_quality(picture),
             tags=dict(_words_of(picture, exif)),
             has_gps=_exif_has_place(exif) or _xmp_has_place(picture),
+            hints=tuple(_hints(picture)),
         )
 
 
@@ -160,6 +161,16 @@ def _check_is_one(path: Path, picture: Image.Image) -> None:
         raise MediaError(
             f"{path}: pixels are floating-point numbers of unknown range. Save it with 8 or 16 "
             "bits a channel."
+        )
+
+
+def _hints(picture: Image.Image) -> Iterator[str]:
+    """Yield what about a picture makes it other than those that a network learned from."""
+    transfer = picture.info.get("nclx_profile", {}).get("transfer_characteristics")
+    if transfer in HDR:
+        yield (
+            f"{HDR[transfer]}: colours were judged as they are stored, duller than on a screen, "
+            "which may change a score; save it as an ordinary picture and judge that too"
         )
 
 

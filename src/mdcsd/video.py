@@ -33,9 +33,9 @@ from mdcsd.decoding import codec_name, decode, decode_runs, held_s
 from mdcsd.deinterlace import DecodedFrame, Deinterlacer, is_interlaced
 from mdcsd.errors import MediaError
 from mdcsd.frame_choice import choose_evenly, choose_in_order
-from mdcsd.frame_picture import HDR, FramePictures
+from mdcsd.frame_picture import FramePictures
 from mdcsd.judging_nouns import MediaFacts
-from mdcsd.nouns import Frame, VideoInfo
+from mdcsd.nouns import HDR, Frame, VideoInfo
 
 OnDamage = Callable[[Damage], None]
 
