@@ -154,8 +154,11 @@ def test_judging_loads_no_scikit_learn():
 
 
 @pytest.mark.parametrize("command", [["detect"], ["explain", "--output", "strips"]])
-def test_a_file_that_is_not_there_is_said_before_a_network_is_loaded(tmp_path, command):
-    words = [*command, str(tmp_path / "gone.mp4")]
+@pytest.mark.parametrize("name", ["gone.mp4", "words.mxf", "words.jpg", "words.txt"])
+def test_a_file_that_cannot_be_judged_is_said_before_a_network_is_loaded(tmp_path, command, name):
+    if name.startswith("words"):
+        (tmp_path / name).write_text("no picture")
+    words = [*command, str(tmp_path / name)]
     code = f"""
 from mdcsd.cli import main
 try:
@@ -165,6 +168,26 @@ except SystemExit as left:
 else:
     raise AssertionError("no exit")"""
     assert not loaded_after(code) & {"torch", "timm"}
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, "3000"), ({"GOMP_SPINCOUNT": "9"}, "9"), ({"OMP_WAIT_POLICY": "x"}, None)],
+)
+def test_waiting_threads_leave_their_core_unless_the_user_says_otherwise(given, spins, monkeypatch):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    code = """
+import os
+from mdcsd.cli import main
+try:
+    main(["--version"])
+except SystemExit:
+    print(os.environ.get("GOMP_SPINCOUNT"))"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == str(spins)
 
 
 COMMANDS = (

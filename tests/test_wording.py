@@ -48,6 +48,17 @@ def test_a_short_manipulation_is_told_although_the_whole_is_likely_real():
     assert not list(stretch_warnings(None, person(*[0.95] * 3), 0.876, 16))
 
 
+def test_of_a_cut_video_parts_that_score_high_are_told_although_never_five_in_a_row():
+    """Shot and reverse shot: two people in one place, one of them manipulated."""
+    (warning,) = stretch_warnings(0.65, person(*[0.4, 0.4, 0.9, 0.9] * 8), 0.868, 32)
+    assert "16 of 32 judged frames of person 0 reach 0.868" in warning
+    assert not list(stretch_warnings(0.4, person(*[0.4, 0.4, 0.4, 0.9] * 4), 0.868, 16))  # four
+    rare = person(*[*[0.4] * 9, 0.9] * 30)  # one in ten, as real ones have by chance
+    assert not list(stretch_warnings(0.45, rare, 0.868, 300))
+    (warning,) = stretch_warnings(0.65, person(*[0.4, 0.9] * 20) | person(0.3, track=1), 0.868, 40)
+    assert "20 of 40 judged frames of person 0" in warning
+
+
 def test_of_a_picture_of_several_faces_it_is_told_that_the_highest_decides():
     several = person(0.2) | person(0.9, track=1)
     assert any("the highest of 2 faces decides" in each for each in face_warnings(1, several, ()))

@@ -41,5 +41,5 @@ class Damage:
                 what = f"the picture ends at {self.end_s:.1f} of {claimed_s:.1f} s"
             raise MediaError(
                 f"{name}: {what}: the file is cut off or damaged. Copy it again, or save the "
-                "readable part with: ffmpeg -err_detect ignore_err -i FILE readable.mp4"
+                f"readable part as it is with: ffmpeg -i FILE -c copy readable{name.suffix}"
             )

@@ -14,8 +14,8 @@ from typing import Any
 
 from mdcsd.inputs import IMAGE_SUFFIXES
 from mdcsd.judging_nouns import Credentials, MediaFacts
-from mdcsd.pictures import read_picture_facts
-from mdcsd.video import read_container_facts
+from mdcsd.pictures import read_picture_facts, read_picture_size
+from mdcsd.video import probe, read_container_facts
 
 # x264 spends 0.05 to 0.07 bits on a pixel of the talking heads in our tests at CRF 23 (c23 of
 # FaceForensics++), 0.02 to 0.03 at CRF 28, 0.007 to 0.009 at CRF 40 (c40). Newer codecs need
@@ -38,6 +38,7 @@ _TOOL_TAGS = (
     "encoder of the picture",
     "software",
     "writing_application",
+    "application_platform",
     "creator_tool",
 )
 _PLACES = ("location", "gps", "xyz", "latitude", "longitude")
@@ -62,6 +63,17 @@ def read_media_facts(path: Path) -> MediaFacts:
         credentials=credentials,
     )
     return replace(facts, hints=(*facts.hints, *_hints(facts, says_generated)))
+
+
+def check_opens(path: Path) -> None:
+    """Refuse what its header tells to be neither a picture nor a video that is read.
+
+    Raises: InputError if there is no such file, MediaError if it is of no such kind.
+    """
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        read_picture_size(path)
+    else:
+        probe(path)
 
 
 def is_strongly_compressed(facts: MediaFacts) -> bool:

@@ -132,7 +132,7 @@ def stretch_warnings(
 
     `whole_s` is how long the video is. A score is the mean over all of a person's judged frames, so
     that a short manipulation hides in a long clip. A while is `MIN_TRACK_FRAMES` judged frames in a
-    row.
+    row; where cuts leave none so long, as many in all, and an eighth of the person's.
     """
     if score is None or score >= manipulated_from:
         return
@@ -149,6 +149,15 @@ def stretch_warnings(
             f"a part scores higher than the whole: {highest:.3g} from {span}, and likely "
             f"manipulated begins at {manipulated_from:.3g}"
         )
+        return
+    for track, rows in by_track.items():
+        n_high = sum(row.score >= manipulated_from for row in rows)
+        if n_high >= max(MIN_TRACK_FRAMES, len(rows) / 8):
+            yield (
+                f"parts score higher than the whole: {n_high} of {len(rows)} judged frames of "
+                f"person {track} reach {manipulated_from:.3g}, where likely manipulated begins, "
+                f"never {MIN_TRACK_FRAMES} in a row; judge each shot of an edited video by itself"
+            )
 
 
 def change_warnings(changes: dict[int, list[float]], whole_s: float) -> Iterator[str]:

@@ -6,6 +6,7 @@ Exit codes: 0 done; 2 some input could not be read or used; 1 our fault; 130 int
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 
@@ -36,6 +37,10 @@ from mdcsd.errors import MdcsdError
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _INTERRUPTED = 130
+
+# How long a thread of torch's that waits for another keeps its core busy (libgomp; unset 300,000
+# turns, which beside another busy program multiplies the time of whatever runs).
+_SPINS = "3000"
 
 
 def _app(help_text: str) -> typer.Typer:
@@ -119,6 +124,8 @@ def main(arguments: list[str] | None = None, program: str = "mdcsd") -> None:
         arguments: command and flags; None takes those of the process.
         program: what the user called, for help and error texts.
     """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     words = join_brackets(sys.argv[1:] if arguments is None else arguments)
     try:
         _SCRIPTS.get(program, app)(args=words, prog_name=program)

@@ -80,12 +80,14 @@ def detect(
     assignments: Assignments = None,
 ) -> None:
     """Judge files: a score 0..1 (higher is more fake), a verdict, and what it rests on."""
-    from mdcsd.inputs import check_file, find_inputs
+    from mdcsd.inputs import find_inputs
 
     config = settings_of(ctx, recipe, assignments, _NAMES).detect
     paths = find_inputs(inputs, standard_input())
     if len(paths) == 1 and not (json_path or csv_path or report):
-        check_file(paths[0])  # a slip in its name is said before seconds of imports
+        from mdcsd.media_facts import check_opens
+
+        check_opens(paths[0])  # what cannot be read is said before seconds of imports
 
     from mdcsd.detect_batch import Outputs
 

@@ -41,13 +41,15 @@ def explain(
 ) -> None:
     """Draw where each branch of the network finds its evidence, a strip of pictures a face."""
     from mdcsd import storage
-    from mdcsd.inputs import check_file, find_inputs
+    from mdcsd.inputs import find_inputs
 
     config = settings_of(ctx, None, None, _NAMES).detect
     storage.check_writable(output / "strip.png")
     paths = find_inputs(inputs, standard_input())
     if len(paths) == 1:
-        check_file(paths[0])  # a slip in its name is said before seconds of imports
+        from mdcsd.media_facts import check_opens
+
+        check_opens(paths[0])  # what cannot be read is said before seconds of imports
 
     from mdcsd.detector import Detector
 

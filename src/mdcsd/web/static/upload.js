@@ -25,7 +25,8 @@ const tell = (text) => { $("told").textContent = text; };
 
 function sizeText(bytes) {
   if (bytes === 0) return "0 bytes";
-  return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+  const megabytes = bytes / 2 ** 20; // as the limits are
+  return megabytes < 1 ? `${Math.max(1, Math.round(bytes / 2 ** 10))} kB` : `${megabytes.toFixed(1)} MB`;
 }
 
 function addRow(name, bytes, isOld = false) {
@@ -53,7 +54,8 @@ function say(row, text, share = null) {
 }
 
 function end(row, text, isFailure) {
-  row.item.querySelector(".state").textContent = text.charAt(0).toUpperCase() + text.slice(1);
+  const isNamed = text.startsWith(row.name); // which is no word to be written large
+  row.item.querySelector(".state").textContent = isNamed ? text : text.charAt(0).toUpperCase() + text.slice(1);
   row.item.querySelector("progress").hidden = true;
   row.item.classList.toggle("failed", isFailure);
   tell(`${row.name}: ${text}`);
