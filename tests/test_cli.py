@@ -136,6 +136,18 @@ def test_detect_writes_json_lines(demo, clip, tmp_path, capsys):
     assert "notes.mp4" in printed.err and "Traceback" not in printed.err
 
 
+def test_what_a_folder_holds_beside_pictures_and_videos_is_told(demo, clip, tmp_path, capsys):
+    (tmp_path / "deep").mkdir()
+    shutil.copy(clip, tmp_path / "a.mp4")
+    for name in ("sound.WAV", "deep/other.wav", "deep/clip", ".hidden.txt"):
+        (tmp_path / name).write_text("no video")
+    assert call("detect", tmp_path, "--weights", demo[0].checkpoint, "--frames", 2) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "passed over" in line]
+    assert len(told) == 1 and told[0].endswith("2 .wav, 1 without an ending")
+    assert call("detect", clip, "--weights", demo[0].checkpoint, "--frames", 2) == 0
+    assert "passed over" not in capsys.readouterr().err
+
+
 def test_detect_takes_folders_and_crops(demo, tmp_path):
     out = tmp_path / "crops.jsonl"
     crops = demo[1] / "crops" / "original"

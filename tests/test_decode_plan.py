@@ -223,7 +223,7 @@ def test_frames_of_a_few_are_those_of_all(tmp_path, name, front_to_back):
 
 def test_no_more_is_decoded_than_wanted_frames_need(tmp_path):
     path = save(tmp_path / "groups.mp4", *FILES["groups.mp4"])
-    read, reorders = video._read_packets(path)
+    read, reorders, _ = video._read_packets(path)
     plan = read.plan({43, 91}, reorders)
     n_sent = sum(last + 1 - first for first, last in plan.runs)
     with opened(path) as container:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from conftest import save_sound
 from mdcsd.config import FrameSelection
+from mdcsd.damage import Damage
 from mdcsd.encoding import loop_video, write_video
 from mdcsd.errors import InputError, MediaError, SettingError
 from mdcsd.frame_choice import spread_indices
@@ -183,19 +184,34 @@ def test_time_counts_from_the_start_of_the_file(tmp_path, suffix):
             list(iter_frames(path, FrameSelection()))
 
 
-@pytest.fixture(scope="module")
-def faststart(tmp_path_factory) -> bytes:
+def faststart_video(path: Path, n: int) -> bytes:
     """An mp4 whose index comes first, as web videos have it: cut off, it still opens."""
-    path = tmp_path_factory.mktemp("video") / "fast.mp4"
     rng = np.random.default_rng(0)
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        for _ in range(100):
+        for _ in range(n):
             noise = rng.integers(0, 255, (64, 96, 3), dtype=np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
         container.mux(stream.encode())
     return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def faststart(tmp_path_factory) -> bytes:
+    return faststart_video(tmp_path_factory.mktemp("video") / "fast.mp4", 100)
+
+
+@pytest.mark.parametrize("selection", [FrameSelection(), FrameSelection(n_evenly=8)])
+def test_a_missing_end_is_told(tmp_path, selection):
+    path = tmp_path / "cut.mp4"
+    content = faststart_video(path, 300)
+    for share, is_told in ((1.0, False), (0.999, False), (0.95, True)):
+        path.write_bytes(content[: int(share * len(content))])
+        told: list[Damage] = []
+        list(iter_frames(path, selection, told.append))
+        assert [each.lacks_its_end for each in told if not each.n_corrupt] == [True] * is_told
+    assert 11.2 < told[0].end_s < 11.6 and told[0].missing_s == pytest.approx(12 - told[0].end_s)
 
 
 @pytest.mark.parametrize("selection", [FrameSelection(), FrameSelection(n_evenly=8)])

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from mdcsd.damage import Damage
 from mdcsd.judging_nouns import Calibration, FrameScore, MediaFacts
+from mdcsd.nouns import VideoInfo
 from mdcsd.wording import (
     change_warnings,
+    damage_warnings,
     face_warnings,
     length_s,
     sampling_warnings,
@@ -109,3 +114,19 @@ def test_frames_far_apart_in_a_long_video_are_told():
     assert "one every 19 s" in warning and "detect --frames 300 takes one every 2 s" in warning
     assert not list(sampling_warnings(film, 300))
     assert not list(sampling_warnings(MediaFacts("picture", "png", "", "", "", 9, 9, 1), 1))
+
+
+def test_of_a_file_that_lacks_its_end_it_is_told_how_much():
+    damage = Damage(VideoInfo(Path("a.mp4"), 96, 64, 25.0, 20.0, 0.0))
+    for index in range(475):
+        damage.count(index / 25, 0.04)
+    assert list(damage_warnings([damage])) == [
+        "its end is missing: the picture ends at 19.0 of 20.0 s; copy the file again"
+    ]
+    damage.count(19.0, 0.04, is_corrupt=True)
+    assert [each.partition(":")[0] for each in damage_warnings([damage])] == [
+        "damaged frames", "its end is missing"
+    ]  # fmt: skip
+    for index in range(476, 495):
+        damage.count(index / 25, 0.04)
+    assert not damage.lacks_its_end

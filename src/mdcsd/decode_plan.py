@@ -55,21 +55,10 @@ class PacketTable:
         self._flags = bytearray()
         self._last_dts: int | None = None
         self._is_regular = True
-        self._n_whole = self._n_halves = 0
-
-    @property
-    def n_shown(self) -> int:
-        """How many frames are shown."""
-        return self._n_halves // 2 + self._n_whole
+        self.n_shown = 0
 
     def add(
-        self,
-        pts: int | None,
-        dts: int | None,
-        is_key: bool,
-        is_shown: bool,
-        is_regular: bool,
-        is_half: bool = False,
+        self, pts: int | None, dts: int | None, is_key: bool, is_shown: bool, is_regular: bool
     ) -> None:
         """Add the next packet.
 
@@ -79,7 +68,6 @@ class PacketTable:
             is_key: whether it is called a keyframe.
             is_shown: not, where an edit list hides it, and others are decoded from it.
             is_regular: no, to have the whole file decoded front to back.
-            is_half: whether it is a field, two of which are shown as one frame.
         """
         if dts is not None:
             is_regular &= self._last_dts is None or dts > self._last_dts
@@ -87,8 +75,7 @@ class PacketTable:
         self._is_regular &= is_regular and pts is not None
         self._pts.append(pts or 0)
         self._flags.append(_KEY * is_key | _SHOWN * is_shown)
-        self._n_whole += is_shown and not is_half
-        self._n_halves += is_shown and is_half
+        self.n_shown += is_shown
 
     def plan(self, chosen: set[int], reorders: bool) -> DecodePlan | None:
         """Plan to decode the frames of the indices `chosen`, each from the keyframe before it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -65,6 +66,16 @@ def find_inputs(words: Iterable[str], standard_input: Iterable[str]) -> list[Pat
     if not found:
         raise InputError("no file is named on standard input. Give one path a line.")
     return list(dict.fromkeys(found))
+
+
+def count_passed_over(words: Iterable[str]) -> Counter[str]:
+    """Count the files in folders that `find_inputs` leaves out, by how their names end."""
+    counts: Counter[str] = Counter()
+    for root in {path for word in words if word != "-" for path in _matches(word)}:
+        for _, _, names in os.walk(root):
+            kinds = (Path(name).suffix.lower() for name in names if not name.startswith("."))
+            counts.update(kind for kind in kinds if kind not in VIDEO_SUFFIXES | IMAGE_SUFFIXES)
+    return counts
 
 
 def _matches(word: str) -> list[str]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import av.error
@@ -54,14 +55,15 @@ def iter_frames(
     closed when the iterator is exhausted or closed.
 
     Args:
-        on_damage: called at the end of a file of which so little is lost that it is no error.
+        on_damage: called at the end of a file of which something is lost, so little that it is no
+            error.
 
     Raises: MediaError if the file is no video, or ends long before its own claim.
     """
     if selection.n_evenly is None:
         yield from _iter_all(path, choose_in_order(selection), selection.end, on_damage)
         return
-    table, reorders = _read_packets(path)
+    table, reorders, damage = _read_packets(path)
     chosen, done = choose_evenly(selection, table.n_shown), -1
     for reach in (0, 1):  # interlaced frames need those beside them
         left = {index for index in chosen if index > done}
@@ -72,6 +74,8 @@ def iter_frames(
             for frame in _iter_planned(path, plan, left, is_alone=not reach):
                 yield frame
                 done = frame.index
+            if on_damage and damage.lacks_its_end and selection.end is None:
+                on_damage(damage)
             return
         except _NotAsPlannedError as stop:
             if not stop.is_for_interlaced:
@@ -124,7 +128,7 @@ def _all_frames(
         if not is_before_end:
             return
     damage.check()
-    if damage.n_corrupt and on_damage:
+    if on_damage and (damage.n_corrupt or damage.lacks_its_end):
         on_damage(damage)
 
 
@@ -197,12 +201,12 @@ def count_frames(path: Path) -> int:
 
     Raises: MediaError if the file is no video, or ends long before its own claim.
     """
-    table, _ = _read_packets(path)
+    table, _, _ = _read_packets(path)
     return table.n_shown
 
 
-def _read_packets(path: Path) -> tuple[PacketTable, bool]:
-    """Read what a file says of its packets, and whether its decoder expects them reordered.
+def _read_packets(path: Path) -> tuple[PacketTable, bool, Damage]:
+    """Read what a file says of its packets, whether its decoder reorders them, and what is lost.
 
     Raises: as `count_frames` does.
     """
@@ -211,22 +215,21 @@ def _read_packets(path: Path) -> tuple[PacketTable, bool]:
         stream, info = picture_stream(container), describe(path, container)
         damage, kind = Damage(info), (codec_name(container), container.format.name)
         is_exact = packets_are_frames(*kind)
-        comes_in_fields = kind == ("h264", "mpegts") and _comes_in_fields(path)
+        frame_s = _interval_of_fields_s(path) if kind == ("h264", "mpegts") else None
         try:
             for packet in container.demux(stream):
                 if not packet.size:
                     continue
                 time_s = None if packet.pts is None else float(packet.pts * packet.time_base)
-                is_half = comes_in_fields and 0 < held_s(packet) * info.fps < 0.75
                 is_shown = not packet.is_discard
                 is_regular = (
                     is_exact
-                    and not is_half
+                    and frame_s is None
                     and not packet.has_sidedata("new_extradata")
                     and (time_s is None or not is_shown or time_s >= info.start_s)
                 )
                 is_key = bool(packet.is_keyframe)
-                table.add(packet.pts, packet.dts, is_key, is_shown, is_regular, is_half)
+                table.add(packet.pts, packet.dts, is_key, is_shown, is_regular)
                 if is_shown:
                     damage.count(time_s, held_s(packet))
         except av.error.FFmpegError as error:
@@ -234,19 +237,28 @@ def _read_packets(path: Path) -> tuple[PacketTable, bool]:
                 f"{path}: damaged, it cannot be read to its end ({error.strerror}). Copy it again."
             ) from None
         damage.check()
-        return table, bool(stream.codec_context.has_b_frames)
+        if frame_s:
+            table.n_shown = max(int(damage.end_s / frame_s + 0.25), 1)
+        return table, bool(stream.codec_context.has_b_frames), damage
 
 
-def _comes_in_fields(path: Path) -> bool:
-    """Whether packets are fields, two a frame, as those of interlaced H.264 in a stream may be."""
+def _interval_of_fields_s(path: Path) -> float | None:
+    """Seconds from frame to frame, where the first packets hold a field each, two of them a frame.
+
+    Interlaced H.264 in a stream may be so; what packets and header say of time does not tell it.
+    """
     with opened(path) as container:
-        packets = [packet for packet in islice(container.demux(picture_stream(container)), 16)]
+        stream = picture_stream(container)
+        packets = list(islice(container.demux(stream), 32))
         try:
-            n_frames = sum(len(packet.decode()) for packet in packets)
-            n_frames += len(picture_stream(container).codec_context.decode(None))
+            frames = [frame for packet in packets for frame in packet.decode()]
+            frames += stream.codec_context.decode(None)
         except av.error.FFmpegError:
-            return False
-        return 0 < 4 * n_frames < 3 * len(packets)
+            return None
+        times = sorted(frame.time for frame in frames if frame.time is not None)
+        if len(times) < 2 or 4 * len(frames) > 3 * len(packets):
+            return None
+        return max(median(later - time for time, later in pairwise(times)), 1e-3)
 
 
 def probe(path: Path) -> VideoInfo:

@@ -223,12 +223,19 @@ def _frames_calibrated_on(calibrated_on: str) -> int:
 
 
 def damage_warnings(damage: Sequence[Damage]) -> Iterator[str]:
-    """Yield how many frames of a file are damaged that was judged all the same."""
+    """Yield what is damaged or missing of a file that was judged all the same."""
     for each in damage:
-        yield (
-            f"damaged frames: {each.n_corrupt} of {each.n_frames}; others are decoded from them, "
-            "and torn faces can raise a score; look at the faces, and copy the file again"
-        )
+        if each.n_corrupt:
+            yield (
+                f"damaged frames: {each.n_corrupt} of {each.n_frames}; others are decoded from "
+                "them, and torn faces can raise a score; look at the faces, and copy the file again"
+            )
+        if each.lacks_its_end:
+            claimed_s = each.end_s + each.missing_s
+            yield (
+                f"its end is missing: the picture ends at {each.end_s:.1f} of {claimed_s:.1f} s; "
+                "copy the file again"
+            )
 
 
 def sampling_warnings(media: MediaFacts, n_sampled: int) -> Iterator[str]:

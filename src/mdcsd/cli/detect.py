@@ -80,7 +80,7 @@ def detect(
     assignments: Assignments = None,
 ) -> None:
     """Judge files: a score 0..1 (higher is more fake), a verdict, and what it rests on."""
-    from mdcsd.inputs import find_inputs
+    from mdcsd.inputs import count_passed_over, find_inputs
 
     config = settings_of(ctx, recipe, assignments, _NAMES).detect
     paths = find_inputs(inputs, standard_input())
@@ -91,6 +91,9 @@ def detect(
 
     from mdcsd.detect_batch import Outputs
 
+    if passed_over := count_passed_over(inputs):
+        kinds = ", ".join(f"{n} {kind or 'without an ending'}" for kind, n in passed_over.items())
+        print(f"passed over, as their names end otherwise than is read: {kinds}", file=sys.stderr)
     verdicts = judge_files(paths, config, Outputs(json_path, csv_path, report))
     if fail_on and "likely_manipulated" in verdicts:
         raise typer.Exit(3)
