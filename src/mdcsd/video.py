@@ -255,7 +255,7 @@ def _interval_of_fields_s(path: Path) -> float | None:
             frames += stream.codec_context.decode(None)
         except av.error.FFmpegError:
             return None
-        times = sorted(frame.time for frame in frames if frame.time is not None)
+        times: list[float] = sorted(frame.time for frame in frames if frame.time is not None)
         if len(times) < 2 or 4 * len(frames) > 3 * len(packets):
             return None
         return max(median(later - time for time, later in pairwise(times)), 1e-3)
