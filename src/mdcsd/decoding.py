@@ -22,7 +22,7 @@ def codec_name(container: Any) -> str:
 
 def decode(container: Any, damage: Damage) -> Iterator[Any]:
     """Yield every decodable frame; packets that cannot be decoded are counted and passed over."""
-    packets = container.demux(_ready_to_decode(container))
+    packets = container.demux(ready_to_decode(container))
     while True:
         try:
             packet = next(packets)
@@ -45,7 +45,7 @@ def decode_runs(container: Any, plan: DecodePlan) -> Iterator[Any]:
     H.264 frames that are not wanted and that no other is decoded from are left out: what HEVC
     calls so may be a reference in a higher temporal layer.
     """
-    stream = _ready_to_decode(container)
+    stream = ready_to_decode(container)
     decoder, runs = stream.codec_context, iter(plan.runs)
     discards = decoder.codec.canonical_name == "h264"
     first, last = next(runs)
@@ -67,7 +67,7 @@ def decode_runs(container: Any, plan: DecodePlan) -> Iterator[Any]:
         return
 
 
-def _ready_to_decode(container: Any) -> Any:
+def ready_to_decode(container: Any) -> Any:
     """The stream of pictures, set to decode on all cores and no frame that fills the memory."""
     stream = picture_stream(container)
     stream.thread_type = "AUTO"

@@ -30,7 +30,7 @@ from mdcsd.container import (
 )
 from mdcsd.damage import Damage
 from mdcsd.decode_plan import DecodePlan, PacketTable, packets_are_frames
-from mdcsd.decoding import codec_name, decode, decode_runs, held_s
+from mdcsd.decoding import codec_name, decode, decode_runs, held_s, ready_to_decode
 from mdcsd.deinterlace import DecodedFrame, Deinterlacer, is_interlaced
 from mdcsd.errors import MediaError
 from mdcsd.frame_choice import choose_evenly, choose_in_order
@@ -248,9 +248,9 @@ def _interval_of_fields_s(path: Path) -> float | None:
     Interlaced H.264 in a stream may be so; what packets and header say of time does not tell it.
     """
     with opened(path) as container:
-        stream = picture_stream(container)
-        packets = list(islice(container.demux(stream), 32))
+        stream = ready_to_decode(container)
         try:
+            packets = list(islice(container.demux(stream), 32))
             frames = [frame for packet in packets for frame in packet.decode()]
             frames += stream.codec_context.decode(None)
         except av.error.FFmpegError:
