@@ -210,8 +210,9 @@ def test_a_missing_end_is_told(tmp_path, selection):
         path.write_bytes(content[: int(share * len(content))])
         told: list[Damage] = []
         list(iter_frames(path, selection, told.append))
-        assert [each.lacks_its_end for each in told if not each.n_corrupt] == [True] * is_told
-    assert 11.2 < told[0].end_s < 11.6 and told[0].missing_s == pytest.approx(12 - told[0].end_s)
+        assert any(each.lacks_its_end for each in told) == is_told
+    (cut,) = told
+    assert 11.2 < cut.end_s < 11.6 and cut.missing_s == pytest.approx(12 - cut.end_s)
 
 
 @pytest.mark.parametrize("selection", [FrameSelection(), FrameSelection(n_evenly=8)])
