@@ -139,11 +139,13 @@ def test_detect_writes_json_lines(demo, clip, tmp_path, capsys):
 def test_what_a_folder_holds_beside_pictures_and_videos_is_told(demo, clip, tmp_path, capsys):
     (tmp_path / "deep").mkdir()
     shutil.copy(clip, tmp_path / "a.mp4")
-    for name in ("sound.WAV", "deep/other.wav", "deep/clip", ".hidden.txt"):
+    for name in ("sound.WAV", "deep/other.wav", "deep/clip", ".hidden.txt", "odd.\x1b[2J"):
         (tmp_path / name).write_text("no video")
     assert call("detect", tmp_path, "--weights", demo[0].checkpoint, "--frames", 2) == 0
-    told = [line for line in capsys.readouterr().err.splitlines() if "passed over" in line]
-    assert len(told) == 1 and told[0].endswith("2 .wav, 1 without an ending")
+    said = capsys.readouterr().err
+    (told,) = (line for line in said.splitlines() if "passed over" in line)
+    assert "2 .wav" in told and "1 without an ending" in told and "hidden" not in told
+    assert "\x1b" not in told
     assert call("detect", clip, "--weights", demo[0].checkpoint, "--frames", 2) == 0
     assert "passed over" not in capsys.readouterr().err
 

@@ -88,8 +88,7 @@ class Deinterlacer:
         try:
             if not (self._graph and self._graph.fits(source, _BWDIF)):
                 self._graph, self._sent = FrameGraph(source, _BWDIF), ()
-            is_next = all(a is b for a, b in zip(self._sent, three[:2], strict=False))
-            for each in three[2:] if self._sent and is_next else three:
+            for each in three[2:] if self._sent == three[:2] else three:
                 made = self._graph.send(each.decoded)  # which is the frame sent before
         except av.error.FFmpegError as error:
             raise MediaError(

@@ -80,7 +80,7 @@ def detect(
     assignments: Assignments = None,
 ) -> None:
     """Judge files: a score 0..1 (higher is more fake), a verdict, and what it rests on."""
-    from mdcsd.inputs import count_passed_over, find_inputs
+    from mdcsd.inputs import find_inputs
 
     config = settings_of(ctx, recipe, assignments, _NAMES).detect
     paths = find_inputs(inputs, standard_input())
@@ -91,12 +91,24 @@ def detect(
 
     from mdcsd.detect_batch import Outputs
 
-    if passed_over := count_passed_over(inputs):
-        kinds = ", ".join(f"{n} {kind or 'without an ending'}" for kind, n in passed_over.items())
-        print(f"passed over, as their names end otherwise than is read: {kinds}", file=sys.stderr)
+    _say_passed_over(inputs)
     verdicts = judge_files(paths, config, Outputs(json_path, csv_path, report))
     if fail_on and "likely_manipulated" in verdicts:
         raise typer.Exit(3)
+
+
+def _say_passed_over(words: list[str]) -> None:
+    """Say how many files of folders are not read, by how their names end."""
+    from mdcsd.inputs import count_passed_over
+
+    if counts := count_passed_over(words):
+        kinds = ", ".join(
+            f"{n} {_shown(kind) or 'without an ending'}" for kind, n in counts.items()
+        )
+        print(
+            f"passed over, as their names end otherwise than is read: {', '.join(told)}",
+            file=sys.stderr,
+        )
 
 
 def judge_files(paths: list[Path], config: DetectConfig, outputs: Outputs) -> set[str]:
