@@ -102,13 +102,9 @@ def _say_passed_over(words: list[str]) -> None:
     from mdcsd.inputs import count_passed_over
 
     if counts := count_passed_over(words):
-        kinds = ", ".join(
-            f"{n} {_shown(kind) or 'without an ending'}" for kind, n in counts.items()
-        )
-        print(
-            f"passed over, as their names end otherwise than is read: {', '.join(told)}",
-            file=sys.stderr,
-        )
+        kinds = [f"{n} {_shown(kind) or 'without an ending'}" for kind, n in counts.items()]
+        told = f"passed over, as their names end otherwise than is read: {', '.join(kinds)}"
+        print(told, file=sys.stderr)
 
 
 def judge_files(paths: list[Path], config: DetectConfig, outputs: Outputs) -> set[str]:
