@@ -16,7 +16,10 @@ from mdcsd.encoding import write_video
 from mdcsd.errors import InputError, InternalError, MediaError
 from mdcsd.evaluation import run_test
 from mdcsd.judging_nouns import Calibration, Verdict
+from mdcsd.nouns import VideoEntry, VideoKey
 from mdcsd.storage import sha256_of
+from mdcsd.strips import explain_file
+from mdcsd.video_scores import score_videos
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +143,22 @@ def test_two_people_are_two_tracks(detector, media):
     assert len(verdict.tracks) == 2
     assert verdict.score == pytest.approx(max(track.score for track in verdict.tracks))
     assert any("several people" in warning for warning in verdict.warnings)
+
+
+def test_each_side_of_a_cut_has_its_score_in_every_command(detector, portrait, tmp_path):
+    """Shot and reverse shot: two people in one place, in red and in blue light."""
+    other = np.ascontiguousarray(portrait[..., ::-1])
+    path = tmp_path / "item.mp4"
+    write_video(path, [other if index // 8 % 2 else portrait for index in range(64)], 8)
+    verdict = detector.judge(path)
+    assert [track.n_frames for track in verdict.tracks] == [16, 16]
+    assert verdict.score == pytest.approx(max(track.score for track in verdict.tracks))
+    assert any(warning.startswith("cuts: who is who") for warning in verdict.warnings)
+    explained = explain_file(detector, path, tmp_path / "strips", 32, cropped=False)
+    assert explained.score == pytest.approx(verdict.score, abs=1e-6)
+    assert sum("person_1" in strip.name for strip in explained.strips) == 16
+    entry = VideoEntry(path, VideoKey("d", "original", "item"), 0)
+    evaluated = score_videos(detector, [entry], 32).predictions
+    assert [origin.key.track_id for origin in evaluated.origins] == [
+        frame.track_id for frame in verdict.frames
+    ]

@@ -83,6 +83,7 @@ def test_evaluate_scores_as_detect_does(demo, celebdf):
     entry = VideoEntry(path, VideoKey("celebdf2", "original", "id0_0000"), 0)
     detector = Detector(demo[0].checkpoint)
     ours = score_videos(detector, [entry], 4).predictions
+    detector.batch_size = 1  # as evaluate, a frame at a time: sums of a batch round otherwise
     theirs = detector.judge(path, n_frames=4).frames
     np.testing.assert_allclose(ours.score, [row.score for row in theirs], atol=1e-6)
 

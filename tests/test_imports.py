@@ -21,7 +21,7 @@ ROOMS = (
     "inputs", "storage", "default_weights", "catalogue",
     "pictures", "frame_choice", "decode_plan", "damage",
     "container", "decoding", "frame_graph", "frame_picture", "deinterlace", "video", "encoding",
-    "media_facts", "faces", "tracks", "masks",
+    "media_facts", "faces", "tracks", "persons", "masks",
     "face_crops", "cut_journal", "process_frames",
     "representation", "crops", "source_scan", "source_lists", "source_layouts",
     "sources", "splits", "datasets", "tfrecord", "records",

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from mdcsd.config import FrameSelection
-from mdcsd.face_crops import iter_crops
 from mdcsd.faces import FaceFinder
-from mdcsd.tracks import Tracker, find_changes, take_look
+from mdcsd.tracks import Tracker
 from mdcsd.video import iter_frames
 
 
@@ -61,26 +58,3 @@ def test_two_real_people_are_two_tracks(media):
         ids.append(set(tracker.update(boxes, frame.time_s)))
     assert sum({0, 1} <= each for each in ids) >= 0.8 * len(ids)
     assert set.union(*ids) == {0, 1}
-
-
-def test_somebody_else_in_the_same_place_is_a_change(portrait):
-    one = take_look(portrait)
-    other = take_look(np.ascontiguousarray(255 - portrait))
-    moved = take_look(np.roll(portrait, portrait.shape[0] // 40, axis=1))
-    seen = [(0.0, one), (0.5, moved), (1.0, one), (1.5, other), (2.0, other), (2.5, one)]
-    assert find_changes(seen) == [1.5, 2.5]
-    assert find_changes(seen[:1]) == find_changes([]) == []
-
-
-def test_real_people_do_not_change_and_others_after_a_cut_do(media):
-    looks = {}
-    for path in sorted((media / "grid").glob("*.mpg"))[:4]:
-        looks[path] = [
-            (frame.time_s, take_look(crops[0].rgb))
-            for frame, crops in iter_crops(
-                path, "", FrameSelection(n_evenly=8), "largest", 99, 1.05
-            )
-        ]
-        assert len(looks[path]) == 8 and not find_changes(looks[path])
-    people = [seen[0] for seen in looks.values()]
-    assert len(find_changes(people)) == 3

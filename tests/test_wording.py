@@ -9,8 +9,9 @@ import pytest
 from mdcsd.damage import Damage
 from mdcsd.judging_nouns import Calibration, FrameScore, MediaFacts
 from mdcsd.nouns import VideoInfo
+from mdcsd.persons import Persons
 from mdcsd.wording import (
-    change_warnings,
+    cut_warnings,
     damage_warnings,
     face_warnings,
     length_s,
@@ -71,11 +72,21 @@ def test_of_a_picture_of_several_faces_it_is_told_that_the_highest_decides():
 
 
 def test_a_person_whose_picture_changes_abruptly_may_be_two():
-    (warning,) = change_warnings({0: [], 1: [2.0, 3.25, 4.0, 5.0]}, 9)
-    assert "the picture of person 1 changes abruptly at 2.0, 3.2, 4.0, ... s" in warning
-    (warning,) = change_warnings({1: [2.0, 3661.25]}, 4000)
-    assert "changes abruptly at 0:00:02.0, 1:01:01.2: after a cut" in warning
-    assert not list(change_warnings({0: [], 1: []}, 9))
+    persons = Persons((), {0: [], 1: [2.0, 3.25, 4.0, 5.0]}, is_cut=False)
+    (warning,) = cut_warnings(persons, 32, 9)
+    assert (
+        "the picture of person 1 changes abruptly at 2.0, 3.2, 4.0, ... s, in too few frames"
+        in warning
+    )
+    assert "detect --frames 64 looks at more" in warning
+    (warning,) = cut_warnings(Persons((), {1: [2.0, 3661.25]}, is_cut=False), 32, 4000)
+    assert "changes abruptly at 0:00:02.0, 1:01:01.2, in too few frames" in warning
+    assert not list(cut_warnings(Persons((), {0: [], 1: []}, is_cut=False), 32, 9))
+
+
+def test_where_looks_told_people_apart_it_is_told_how_far_that_goes():
+    (warning,) = cut_warnings(Persons((), {0: [], 1: []}, is_cut=True), 32, 9)
+    assert "across them goes by the colours of the picture" in warning
 
 
 @pytest.mark.parametrize(

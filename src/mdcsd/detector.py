@@ -32,16 +32,17 @@ from mdcsd.inputs import IMAGE_SUFFIXES
 from mdcsd.judging_config import DetectConfig
 from mdcsd.judging_nouns import FrameScore, Heatmaps, TrackScore, Verdict
 from mdcsd.media_facts import read_media_facts
-from mdcsd.metrics import describe_pooling, pool_video
+from mdcsd.metrics import describe_pooling, min_track_frames, pool_video
 from mdcsd.network import to_score
 from mdcsd.nouns import FaceCrop, FloatArray, Frame, RgbArray
+from mdcsd.persons import Persons, Sighting, sight, tell_apart
 from mdcsd.pictures import read_image
 from mdcsd.preprocess import crop_to_tensor, middle_square
 from mdcsd.quality import LeftOut, leave_out
-from mdcsd.tracks import Tracker, find_changes, take_look
+from mdcsd.tracks import Tracker
 from mdcsd.video import OnDamage, decoded_ahead, iter_frames
 from mdcsd.wording import (
-    change_warnings,
+    cut_warnings,
     damage_warnings,
     face_warnings,
     length_s,
@@ -101,7 +102,7 @@ class Detector:
         n_sampled = 0
         crops: list[FaceCrop] = []
         rows: list[FrameScore] = []
-        looks: dict[int, list[tuple[float, RgbArray]]] = defaultdict(list)
+        seen: list[Sighting] = []
         left_out: list[LeftOut] = []
         damage: list[Damage] = []
         found_in = self.iter_crops(path, n_frames, cropped, progress, damage.append)
@@ -112,12 +113,14 @@ class Detector:
                 FrameScore(crop.frame_index, crop.time_s, crop.track_id, score, crop.box_xyxy_px)
                 for crop, score in zip(batch, self.score(batch)[0].tolist(), strict=True)
             ]
-            for crop in batch:
-                looks[crop.track_id].append((crop.time_s, take_look(crop.rgb)))
+            seen += [sight(crop) for crop in batch]
             crops += batch if evidence else []
         settings = {"frames": n_frames, "pool": pool, "cropped": cropped}
-        changes = {track: find_changes(seen) for track, seen in looks.items()}
-        verdict = self._verdict(path, n_sampled, tuple(rows), left_out, changes, settings)
+        persons = tell_apart(seen, min_track_frames(n_sampled))
+        rows = [
+            replace(row, track_id=person) for row, person in zip(rows, persons.ids, strict=True)
+        ]
+        verdict = self._verdict(path, n_sampled, tuple(rows), left_out, persons, settings)
         told = tuple(damage_warnings(damage))
         verdict = replace(verdict, warnings=(*told, *verdict.warnings))
         if not evidence:
@@ -210,7 +213,7 @@ class Detector:
         n_sampled: int,
         frames: tuple[FrameScore, ...],
         left_out: list[LeftOut],
-        changes: dict[int, list[float]],
+        persons: Persons,
         settings: dict[str, Any],
     ) -> Verdict:
         by_track: dict[int, list[FrameScore]] = defaultdict(list)
@@ -242,7 +245,7 @@ class Detector:
             frames=frames,
             warnings=(
                 *stretch_warnings(score, by_track, calibration.manipulated_from, whole_s),
-                *change_warnings(changes, whole_s),
+                *cut_warnings(persons, n_sampled, whole_s),
                 *face_warnings(n_sampled, by_track, left_out),
                 *sampling_warnings(media, n_sampled),
                 *media_warnings(media),

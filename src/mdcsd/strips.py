@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -15,8 +15,9 @@ from mdcsd.detector import Detector
 from mdcsd.explain import colour_difference, colour_heat
 from mdcsd.faces import resize
 from mdcsd.judging_nouns import Heatmaps, short_name
-from mdcsd.metrics import pool_video
+from mdcsd.metrics import min_track_frames, pool_video
 from mdcsd.nouns import FaceCrop, RgbArray
+from mdcsd.persons import sight, tell_apart
 from mdcsd.pictures import encode_png
 from mdcsd.quality import LeftOut, explain_refusal, leave_out
 
@@ -49,18 +50,21 @@ def explain_file(
 
     Raises: MediaError if the file cannot be decoded, InputError if it is not there.
     """
-    scores: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    pictures: dict[str, bytes] = {}
+    judged: list[tuple[FaceCrop, float, Heatmaps]] = []
     n_sampled = 0
     left_out: list[LeftOut] = []
     for _, all_crops in detector.iter_crops(path, n_frames, cropped):
         n_sampled += 1
         crops = leave_out(all_crops, left_out)
-        found = zip(crops, detector.score(crops)[0].tolist(), detector.explain(crops), strict=True)
-        for crop, score, maps in found:
-            scores[crop.track_id].append((crop.frame_index, score))
-            name = f"frame_{crop.frame_index:06d}_person_{crop.track_id}.png"
-            pictures[name] = encode_png(draw_strip(crop, score, maps))
+        scored = detector.score(crops)[0].tolist()
+        judged += zip(crops, scored, detector.explain(crops), strict=True)
+    persons = tell_apart([sight(crop) for crop, _, _ in judged], min_track_frames(n_sampled)).ids
+    scores: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    pictures: dict[str, bytes] = {}
+    for (crop, of_face, maps), person in zip(judged, persons, strict=True):
+        scores[person].append((crop.frame_index, of_face))
+        name = f"frame_{crop.frame_index:06d}_person_{person}.png"
+        pictures[name] = encode_png(draw_strip(replace(crop, track_id=person), of_face, maps))
     folder = output / f"{short_name(path)}-{storage.sha256_of(path)[:8]}"
     for old in folder.glob("frame_*_person_*.png"):  # of other frames, or another network
         old.unlink()

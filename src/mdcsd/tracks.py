@@ -1,30 +1,23 @@
-"""Boxes of successive frames -> persons.
+"""Boxes of successive frames -> tracks.
 
 A face belongs to the track whose last box is nearest in place and size. Nothing looks at
 who it is: two people who take the same place across a cut share a track, and one person who
-jumps across the picture gets a new one. `find_changes` says where the former may be so.
+jumps across the picture gets a new one. `persons.py` mends that where a whole video is judged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
-import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from mdcsd.nouns import BoxXyxy, RgbArray
+from mdcsd.nouns import BoxXyxy
 
 # Centres further apart than this many face sides are two persons; in a second between two
 # sampled frames somebody may move by as much again, up to the limit.
 _MAX_JUMP, _JUMP_PER_S, _JUMP_LIMIT = 1.0, 2.0, 4.0
 _MAX_MISSED = 10  # frames a track may go unseen
-# Crops of 1.05 boxes, shrunk to so many pixels a side, differ from the next sampled one of the same
-# person by at most 16 grey levels in the mean (32 frames of each GRID clip and of two of turning
-# heads), half of them by 2; two portraits by 24 or more in 95 of 100 pairs, half of them by 39. A
-# box that jumps on a face that hardly moves makes up to 22 (a clip of the demo).
-_LOOK_PX, _ANOTHER = 16, 26.0
 
 
 class Tracker:
@@ -72,26 +65,6 @@ class Tracker:
     def _allowed_jump(self, track: int, time_s: float) -> float:
         elapsed_s = time_s - self._last_s[track]
         return min(_MAX_JUMP + _JUMP_PER_S * elapsed_s, _JUMP_LIMIT)
-
-
-def take_look(rgb: RgbArray) -> RgbArray:
-    """Shrink a crop, uint8 (S, S, 3), to what tells whether another one shows the same."""
-    return np.asarray(cv2.resize(rgb, (_LOOK_PX, _LOOK_PX), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def find_changes(looks: Sequence[tuple[float, RgbArray]]) -> list[float]:
-    """Find where one track's crops change abruptly: a cut, somebody else, or a quick turn.
-
-    Args:
-        looks: (time in seconds, what `take_look` made of the crop) of each frame, in order.
-
-    Returns: the times of the first frames after the changes.
-    """
-    return [
-        time_s
-        for (_, before), (time_s, after) in pairwise(looks)
-        if float(cv2.absdiff(before, after).mean()) > _ANOTHER
-    ]
 
 
 def _jump(a: BoxXyxy, b: BoxXyxy) -> float:

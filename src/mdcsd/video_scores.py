@@ -26,6 +26,7 @@ from mdcsd.frame_choice import spread_indices
 from mdcsd.inputs import IMAGE_SUFFIXES
 from mdcsd.judging_nouns import Predictions, UnjudgedVideo
 from mdcsd.masks import MaskReader, tracks_under_mask
+from mdcsd.metrics import min_track_frames
 from mdcsd.nouns import (
     ORIGINAL,
     FaceCrop,
@@ -37,6 +38,7 @@ from mdcsd.nouns import (
     RgbArray,
     VideoEntry,
 )
+from mdcsd.persons import Sighting, sight, tell_apart
 from mdcsd.perturb import Perturbation, distort, recode_video
 from mdcsd.pictures import read_image
 from mdcsd.quality import leave_out
@@ -129,6 +131,7 @@ def _score_entry(
     rng = np.random.default_rng(seed)
     scores: dict[Perturbation | None, list[float]] = defaultdict(list)
     located: list[FaceCrop] = []
+    seen: list[Sighting] = []
     first: FloatArray | None = None
     n_sampled = 0
     for frame, found in _iter_crops(detector, entry, n_frames):
@@ -142,10 +145,12 @@ def _score_entry(
             if first is None:
                 first = features[0]
         located += [replace(crop, rgb=crop.rgb[:1, :1]) for crop in crops]
+        seen += [sight(crop) for crop in crops]
     for version in of_clip if located else []:
         scores[version] = _score_recoded(detector, entry.path, version, located)
+    persons = tell_apart(seen, min_track_frames(n_sampled)).ids
     return ScoredVideo(
-        faces=_label(entry, located),
+        faces=_label(entry, located, persons),
         scores=tuple(tuple(scores[version]) for version in (None, *perturbations)),
         n_sampled=n_sampled,
         features=first,
@@ -213,19 +218,21 @@ def _blank(size_px: int) -> RgbArray:
     return np.zeros((size_px, size_px, 3), np.uint8)
 
 
-def _label(entry: VideoEntry, located: list[FaceCrop]) -> tuple[tuple[int, int, int], ...]:
-    """Label faces; of a manipulated video only the people under its mask are fake."""
+def _label(
+    entry: VideoEntry, located: list[FaceCrop], persons: Sequence[int]
+) -> tuple[tuple[int, int, int], ...]:
+    """Person, frame and label of faces; under a mask only the people whom it covers are fake."""
     shares: dict[int, list[float | None]] = defaultdict(list)
-    for crop in located:
-        shares[crop.track_id].append(crop.mask_share)
+    for crop, person in zip(located, persons, strict=True):
+        shares[person].append(crop.mask_share)
     altered = tracks_under_mask(shares)
     return tuple(
         (
-            crop.track_id,
+            person,
             crop.frame_index,
-            int(entry.label == 1 and (altered is None or crop.track_id in altered)),
+            int(entry.label == 1 and (altered is None or person in altered)),
         )
-        for crop in located
+        for crop, person in zip(located, persons, strict=True)
     )
 
 

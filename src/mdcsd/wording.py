@@ -12,6 +12,7 @@ from mdcsd.damage import Damage
 from mdcsd.judging_nouns import Calibration, FrameScore, MediaFacts, Verdict, readable
 from mdcsd.media_facts import is_strongly_compressed
 from mdcsd.metrics import MIN_TRACK_FRAMES, min_track_frames
+from mdcsd.persons import Persons
 from mdcsd.quality import LeftOut, describe_flaws, explain_refusal
 
 _SMALL_FACE_PX = 64
@@ -160,17 +161,22 @@ def stretch_warnings(
             )
 
 
-def change_warnings(changes: dict[int, list[float]], whole_s: float) -> Iterator[str]:
-    """Yield whose picture changes abruptly, by times in seconds: a score may be two people's."""
-    for track, times in changes.items():
+def cut_warnings(persons: Persons, n_sampled: int, whole_s: float) -> Iterator[str]:
+    """Yield how far who is who across cuts is known, and who may be two people."""
+    if persons.is_cut:
+        yield (
+            "cuts: who is who across them goes by the colours of the picture; one person before "
+            "two cameras may count as two, and two people in one light as one"
+        )
+    for person, times in persons.changes.items():
         if times:
             told = [tell_time(each, whole_s, 1).removesuffix(" s") for each in times[:_MOST_TIMES]]
             more = ", ..." if len(times) > _MOST_TIMES else ""
             unit = " s" if whole_s < 60 else ""
             yield (
-                f"the picture of person {track} changes abruptly at {', '.join(told)}{more}{unit}: "
-                "after a cut somebody else in the same place counts as the same person; cut the "
-                "file there, and judge each part"
+                f"the picture of person {person} changes abruptly at {', '.join(told)}{more}{unit}"
+                ", in too few frames to tell whether it is somebody else's; detect --frames "
+                f"{2 * n_sampled} looks at more"
             )
 
 

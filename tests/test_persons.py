@@ -1,0 +1,84 @@
+"""Persons: who is who over a whole video, across cuts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mdcsd.config import FrameSelection
+from mdcsd.face_crops import iter_crops
+from mdcsd.nouns import FaceCrop
+from mdcsd.persons import Persons, sight, tell_apart
+
+RED, BLUE, GREEN = (190, 110, 90), (70, 90, 170), (90, 160, 80)
+
+
+def crop(frame, colour, track=0, noise=9.0):
+    """A crop of one colour with noise, seconds apart; what it shows is no matter here."""
+    rng = np.random.default_rng(frame)
+    rgb = (np.array(colour) + rng.normal(0, noise, (64, 64, 3))).clip(0, 255).astype(np.uint8)
+    box = (0.0, 0.0, 64.0, 64.0)
+    return FaceCrop("v", frame, float(frame), track, box, 1.0, None, 1.05, rgb)
+
+
+def who(crops, n_enough=5):
+    return tell_apart([sight(each) for each in crops], n_enough)
+
+
+def test_shot_and_reverse_shot_are_two_people_on_one_track():
+    told = who([crop(i, BLUE if i // 3 % 2 else RED) for i in range(24)])
+    assert told.ids == tuple(i // 3 % 2 for i in range(24))
+    assert told.is_cut and told.changes == {0: [], 1: []}
+
+
+def test_without_cuts_place_tells():
+    told = who([crop(i, RED, track) for i in range(8) for track in (0, 1)])
+    assert told.ids == (0, 1) * 8  # two people in one light, in one frame
+    assert not told.is_cut
+
+
+def test_somebody_who_is_seen_elsewhere_later_is_one_person():
+    told = who([crop(i, RED, track=i // 6) for i in range(12)])
+    assert told.ids == (0,) * 12
+    assert not told.is_cut
+
+
+def test_light_that_changes_slowly_makes_nobody_else():
+    """The first and the last are further apart than red and green are."""
+    path = np.linspace(RED, BLUE, 60)
+    assert set(who([crop(i, colour) for i, colour in enumerate(path)]).ids) == {0}
+    assert who([crop(i, path[0 if i < 8 else 59]) for i in range(16)]).ids == (0,) * 8 + (1,) * 8
+
+
+def test_who_is_seen_too_rarely_counts_with_the_nearest_and_it_is_told():
+    pink = (190, 125, 105)
+    crops = [crop(i, BLUE if i < 10 else RED if i < 20 else pink) for i in range(23)]
+    told = who(crops)
+    assert told.ids == (0,) * 10 + (1,) * 13
+    assert told.changes == {0: [], 1: [20.0]}
+    assert who(crops, n_enough=3).ids == (0,) * 10 + (1,) * 10 + (2,) * 3
+
+
+def test_who_is_seen_rarely_in_another_place_stays_somebody():
+    """A false detection beside a face must not count with it."""
+    crops = [crop(i, RED) for i in range(10)] + [crop(10, RED), crop(10, GREEN, track=1)]
+    assert who(crops).ids == (0,) * 11 + (1,)
+
+
+def test_nobody_is_nobody_and_one_face_one():
+    assert who([]) == Persons((), {}, False)
+    assert who([crop(0, RED)]).ids == (0,)
+    assert sight(crop(0, (255, 0, 255), noise=0)).look.max() == pytest.approx(1)  # out of range
+
+
+def test_speakers_of_one_studio_are_told_apart(media):
+    """Eleven clips of the GRID corpus, of two or three of them one after another."""
+    crops = {}
+    for path in sorted((media / "grid").glob("*.mpg"))[:6]:
+        found = iter_crops(path, "", FrameSelection(n_evenly=10), "largest", 160, 1.05)
+        crops[path] = [each for _, (each,) in found]
+        assert set(who(crops[path]).ids) == {0}
+    speakers = list(crops.values())
+    for first, second in zip(speakers, speakers[1:] + speakers[:1], strict=True):
+        told = who([*first, *second])
+        assert told.ids == (0,) * 10 + (1,) * 10
