@@ -37,7 +37,10 @@ check: install
 
 install: $(VENV)/installed
 
+# TORCH_INDEX=https://download.pytorch.org/whl/cpu leaves out CUDA's libraries, on Linux 4 GB.
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --index-url "$(TORCH_INDEX)" torch torchvision)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@

@@ -37,7 +37,7 @@ ROOMS = (
     "evaluation_report", "verdict_counts",
     "comparison", "class_figures", "data_scores", "evaluation", "model_card",
     "plots", "evaluation_page",
-    "report_facts", "report", "report_index", "detect_batch",
+    "report_facts", "report", "report_index", "detect_file", "detect_pool", "detect_batch",
     "reproduce_compare", "reproduce", "reproduce_estimate", "reproduce_table",
     "strips", "blend_preview",
     "web", "bench", "bench_network", "bench_serve", "demo",

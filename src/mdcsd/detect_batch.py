@@ -1,4 +1,4 @@
-"""Many files, one after the other: which they are, what is done already, what is written of each.
+"""Many files: which they are, what is done already, what is written of each.
 
 Results are written as they come, so an interrupted batch goes on where it stopped: a file
 whose line for the same path, content, weights and settings is in the JSON file already, and
@@ -13,19 +13,21 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
 from mdcsd import storage
+from mdcsd.detect_file import Job, Judged, Line, judge_file
+from mdcsd.detect_pool import judge_at_once
 from mdcsd.detector import Detector
-from mdcsd.errors import DataError, InputError
+from mdcsd.errors import InputError
 from mdcsd.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mdcsd.judging_config import DetectConfig
-from mdcsd.judging_nouns import VERDICT_SCHEMA, Verdict, readable, short_name, to_line
+from mdcsd.judging_nouns import VERDICT_SCHEMA, readable, short_name, to_line
 from mdcsd.report_index import IndexRow, index_row, other_rows, render_index
 
 _PAGE_SUFFIXES = frozenset({".html", ".htm"})
@@ -40,7 +42,6 @@ _NOT_WRITTEN = frozenset(
 )
 _TABLES = frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl"})
 
-Line = dict[str, Any]
 Progress = Callable[[int, int], None]
 
 
@@ -61,18 +62,6 @@ class Outputs:
         )
 
 
-@dataclass(frozen=True)
-class Judged:
-    """One input: its line, with `error` if it could not be read; the verdict if it is new."""
-
-    path: Path
-    line: Line
-    verdict: Verdict | None
-    was_done: bool = False
-    is_bug: bool = False
-    """Whether the error is ours, and not the file's."""
-
-
 class Batch:
     """One run over many files, with what an earlier run left."""
 
@@ -80,6 +69,9 @@ class Batch:
         self, inputs: Sequence[Path], detector: Detector, config: DetectConfig, outputs: Outputs
     ) -> None:
         """Check the outputs and read what is done already.
+
+        Args:
+            detector: of the weights that `config` names; other processes load them again.
 
         Raises: InputError if an output would overwrite an input or another output, or the
             JSON file holds something else.
@@ -117,8 +109,10 @@ class Batch:
             table = _enter(stack, self._outputs.csv, self._other_rows())
             if table and not table.tell():
                 _write_row(table, _COLUMNS)
+            anew = stack.enter_context(closing(self._judge_all(progress)))
             for path in self.inputs:
-                judged = self._judge(path, progress)
+                known = self._done.get(path)
+                judged = Judged(path, json.loads(known), None, True) if known else next(anew)
                 if lines and not judged.was_done:
                     lines.write(to_line(judged.line) + "\n")
                     lines.flush()
@@ -127,27 +121,15 @@ class Batch:
                 rows.append(index_row(judged.line, page.name if page else None))
                 yield judged
 
-    def _judge(self, path: Path, progress: Progress | None) -> Judged:
-        if path in self._done:
-            return Judged(path, json.loads(self._done[path]), None, was_done=True)
-        config = self._config
-        try:
-            verdict = self._detector.judge(
-                path, config.frames, config.pool, config.cropped, bool(self.pages), progress
-            )
-        except InputError as error:
-            return Judged(path, _failed_line(path, str(error)), None)
-        except OSError as error:
-            told = f"{path}: cannot be read ({error.strerror or error}). Is it still there?"
-            return Judged(path, _failed_line(path, told), None)
-        except DataError:  # of the weights: no file is judged with them
-            raise
-        except Exception as error:  # one file of a thousand must not end the others
-            told = f"{path}: a bug in mdcsd, please report it ({type(error).__name__}: {error})"
-            return Judged(path, _failed_line(path, told), None, is_bug=True)
-        if self.pages:
-            storage.write_text(self.pages[path], verdict.to_html())
-        return Judged(path, verdict.to_dict(), verdict)
+    def _judge_all(self, progress: Progress | None) -> Generator[Judged, None, None]:
+        """Judge what is not done, in order: here, or in as many processes as are wanted."""
+        todo = [Job(path, self.pages.get(path)) for path in self.inputs if path not in self._done]
+        n_workers = min(self._config.workers, len(todo))
+        if n_workers > 1:
+            yield from judge_at_once(todo, self._config, n_workers)
+            return
+        for job in todo:
+            yield judge_file(job, self._detector, self._config, progress)
 
     def _is_done(self, path: Path, line: Line) -> bool:
         calibration = self._detector.checkpoint.calibration
@@ -194,11 +176,6 @@ def _is_page_of(page: Path, line: Line) -> bool:
         return False
     shown = page.read_text(encoding="utf-8", errors="replace")
     return all(str(line.get(name)) in shown for name in ("sha256", "judged_at", "checkpoint_id"))
-
-
-def _failed_line(path: Path, error: str) -> Line:
-    failed = {"score": None, "verdict": "cannot_judge", "error": error}
-    return {"schema": VERDICT_SCHEMA, "path": str(path), **failed}
 
 
 def _enter(stack: ExitStack, path: Path | None, kept: Sequence[str] = ()) -> IO[str] | None:

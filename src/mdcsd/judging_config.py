@@ -166,10 +166,13 @@ class DetectConfig:
     """The inputs are face crops already; no face is searched."""
     device: Device = "auto"
     """auto takes CUDA where there is one."""
+    workers: int = 1
+    """Files judged at once, a process each, which share the cores."""
 
     def __post_init__(self) -> None:
-        """Refuse an empty sample."""
+        """Refuse an empty sample, and nobody to judge."""
         check(self.frames >= 1, f"--frames {self.frames}: expected 1 or more.")
+        check(self.workers >= 1, f"--workers {self.workers}: expected 1 or more.")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from mdcsd.judging_config import DetectConfig
     from mdcsd.judging_nouns import Verdict
 
-_NAMES = {name: f"detect.{name}" for name in ("weights", "frames", "pool", "cropped", "device")}
+_NAMES = {
+    name: f"detect.{name}" for name in ("weights", "frames", "pool", "cropped", "device", "workers")
+}
 
 
 class FailOn(StrEnum):
@@ -74,6 +76,10 @@ def detect(
     fail_on: Annotated[
         FailOn | None,
         typer.Option("--fail-on", help="Leave with 3 if an input is likely manipulated."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", help="Files judged at once, a process each.", show_default="1"),
     ] = None,
     device: DeviceOption = None,
     recipe: Recipe = None,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mdcsd.detect_pool import count_cores, share_cores
 from mdcsd.errors import InputError, MediaError
 from mdcsd.web.settings import Limits, ServeSettings
 
@@ -87,9 +88,7 @@ def share_machine(settings: ServeSettings, slot: int) -> None:
         names = visible.split(",") if visible else [str(i) for i in range(settings.gpus)]
         os.environ["CUDA_VISIBLE_DEVICES"] = names[slot % settings.gpus]
         return
-    n_threads = str(max(_count_cores() // settings.workers, 1))
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
-        os.environ[name] = n_threads
+    share_cores(settings.workers)
 
 
 def count_workers(settings: ServeSettings, wanted: int | None) -> ServeSettings:
@@ -104,14 +103,7 @@ def count_workers(settings: ServeSettings, wanted: int | None) -> ServeSettings:
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
         n_gpus = pool.submit(_load_and_count, settings.weights).result()
-    return replace(settings, gpus=n_gpus, workers=wanted or n_gpus or _count_cores())
-
-
-def _count_cores() -> int:
-    """Cores that this process may use, where the system says so."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return replace(settings, gpus=n_gpus, workers=wanted or n_gpus or count_cores())
 
 
 def _load_and_count(weights: str) -> int:

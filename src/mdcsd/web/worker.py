@@ -15,10 +15,10 @@ import sys
 import threading
 import time
 import traceback
-from multiprocessing.connection import wait
 from pathlib import Path
 
 from mdcsd import storage
+from mdcsd.detect_pool import leave_with_parent
 from mdcsd.errors import MdcsdError
 from mdcsd.web.folder import DataFolder
 from mdcsd.web.jobs import Job, JobStore
@@ -38,7 +38,7 @@ class Abandoned(BaseException):
 def work(settings: ServeSettings, slot: int, load: JudgeFactory) -> None:
     """Take jobs for ever: the body of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the server's to answer
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_with_parent, daemon=True).start()
     os.umask(0o077)
     share_machine(settings, slot)
     judge = load(settings)
@@ -99,13 +99,6 @@ def _keep(job: Job, report: Report, store: JobStore, folder: DataFolder) -> bool
 def _without_path(text: str, path: Path, name: str) -> str:
     """Speak of the user's file by the user's name for it."""
     return text.replace(str(path), name).replace(path.name, name)
-
-
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 class Workers:

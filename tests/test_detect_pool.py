@@ -1,0 +1,92 @@
+"""Several files at once: the same answers in the same order, and what a crash takes along."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mdcsd import Detector, detect_pool
+from mdcsd.detect_batch import Batch, Outputs
+from mdcsd.detect_file import Job, Judged
+from mdcsd.detect_pool import judge_at_once
+from mdcsd.errors import DataError
+from mdcsd.judging_config import DetectConfig
+
+
+def pretend(job, config):
+    """Stand in for a process that judges: names say what a file does to it."""
+    if "crash" in job.path.name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "slow" in job.path.name:
+        time.sleep(600)
+    if "disk" in job.path.name:
+        raise DataError("the disk is full")
+    return Judged(job.path, {"threads": os.environ["OMP_NUM_THREADS"]}, None)
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    monkeypatch.setattr(detect_pool, "_judge", pretend)
+
+
+def judge(names, n_workers=2):
+    return judge_at_once([Job(Path(name)) for name in names], DetectConfig(), n_workers)
+
+
+def test_several_processes_say_what_one_says(demo, clip, portrait, tmp_path):
+    Image.fromarray(portrait).save(tmp_path / "b.png")
+    (tmp_path / "c.mp4").write_text("no video")
+    inputs = [clip, tmp_path / "c.mp4", tmp_path / "b.png"]
+    detector = Detector(demo[0].checkpoint)
+
+    def run(workers):
+        config = DetectConfig(weights=str(demo[0].checkpoint), frames=5, workers=workers)
+        outputs = Outputs(tmp_path / f"{workers}.jsonl", report=tmp_path / f"pages{workers}")
+        return list(Batch(inputs, detector, config, outputs).run())
+
+    one, two = run(1), run(2)
+    assert [each.path for each in two] == inputs
+    assert "error" in two[1].line
+    for here, there in zip(one, two, strict=True):
+        assert here.line.get("verdict") == there.line["verdict"]
+        assert here.line.get("score") == pytest.approx(there.line["score"], abs=1e-5)
+    assert len((tmp_path / "2.jsonl").read_text().splitlines()) == 3
+    assert sorted(p.name for p in (tmp_path / "pages2").iterdir()) == sorted(
+        p.name for p in (tmp_path / "pages1").iterdir()
+    )
+
+
+def test_a_crash_is_one_files_line(pretended):
+    names = ["a", "b", "crash.mp4", "d", "e", "f", "g", "crash too", "i"]
+    judged = list(judge(names))
+    assert [each.path.name for each in judged] == names
+    told = [each.path.name for each in judged if "error" in each.line]
+    assert told == ["crash.mp4", "crash too"]
+    assert "crash.mp4: judging it ended its process" in judged[2].line["error"]
+
+
+def test_processes_share_the_cores(pretended):
+    (judged,) = judge(["a"], n_workers=1)
+    assert judged.line["threads"] == str(detect_pool.count_cores())
+    (judged, _) = judge(["a", "b"], n_workers=64)
+    assert judged.line["threads"] == str(max(detect_pool.count_cores() // 64, 1))
+
+
+def test_who_stops_listening_leaves_no_process(pretended):
+    judged = judge(["a", "slow"])
+    assert next(judged).path.name == "a"
+    judged.close()
+    for process in multiprocessing.active_children():
+        process.join(20)
+    assert not multiprocessing.active_children()
+
+
+def test_what_ends_a_batch_ends_it_here_too(pretended):
+    with pytest.raises(DataError, match="the disk is full"):
+        list(judge(["a", "disk", "b"]))
