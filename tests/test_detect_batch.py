@@ -371,3 +371,22 @@ def test_a_table_is_not_written_over_what_is_none(folder, detector, tmp_path):
         run(detector, Outputs(csv=tmp_path / "v.csv"), folder / name)
     with open(tmp_path / "v.csv", encoding="utf-8", newline="") as file:
         assert [Path(row["path"]).name for row in csv.DictReader(file)] == ["c.mp4", "b.png"]
+
+
+def test_results_stay_until_others_take_their_place(folder, detector, tmp_path):
+    """All files are judged again, for pages in another folder, and it ends after the first."""
+    inputs = [folder / "b.png", folder / "c.mp4", folder / "deep" / "a.mp4"]
+    outputs = Outputs(tmp_path / "v.jsonl", tmp_path / "v.csv")
+    list(Batch(inputs, detector, DetectConfig(frames=5), outputs).run())
+    lines, rows = (path.read_text().splitlines() for path in (outputs.json, outputs.csv))
+    pages = Outputs(outputs.json, outputs.csv, tmp_path / "pages")
+    batch = Batch(inputs, detector, DetectConfig(frames=5), pages)
+    assert (batch.n_done, batch.n_again) == (0, 2)
+    run = batch.run()
+    next(run)
+    run.close()
+    left, table = (path.read_text().splitlines() for path in (outputs.json, outputs.csv))
+    assert sorted(json.loads(line)["path"] for line in left) == sorted(map(str, inputs))
+    assert left[:2] == lines[1:] and table[1:3] == rows[2:]
+    assert left[2] != lines[0] or json.loads(lines[0])["judged_at"] in left[2]
+    assert Batch(inputs, detector, DetectConfig(frames=5), pages).n_done == 1

@@ -65,8 +65,15 @@ def test_who_is_seen_rarely_in_another_place_stays_somebody():
     assert who(crops).ids == (0,) * 11 + (1,)
 
 
+def test_without_colour_it_is_said():
+    """Black and white, with the trace of colour that compression leaves."""
+    tint = [crop(i, (120 + i % 2, 120, 120 - i % 3), noise=0) for i in range(8)]
+    assert who(tint).is_grey and not who(tint[:1]).is_grey  # nothing to tell apart
+    assert not who([crop(i, RED) for i in range(8)]).is_grey
+
+
 def test_nobody_is_nobody_and_one_face_one():
-    assert who([]) == Persons((), {}, False)
+    assert who([]) == Persons((), {}, False, False)
     assert who([crop(0, RED)]).ids == (0,)
     assert sight(crop(0, (255, 0, 255), noise=0)).look.max() == pytest.approx(1)  # out of range
 

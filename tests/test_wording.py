@@ -11,10 +11,11 @@ from mdcsd.judging_nouns import Calibration, FrameScore, MediaFacts
 from mdcsd.nouns import VideoInfo
 from mdcsd.persons import Persons
 from mdcsd.wording import (
-    cut_warnings,
     damage_warnings,
     face_warnings,
     length_s,
+    person_warnings,
+    rare_warnings,
     sampling_warnings,
     say_reason,
     stretch_warnings,
@@ -67,26 +68,48 @@ def test_of_a_cut_video_parts_that_score_high_are_told_although_never_five_in_a_
 
 def test_of_a_picture_of_several_faces_it_is_told_that_the_highest_decides():
     several = person(0.2) | person(0.9, track=1)
-    assert any("the highest of 2 faces decides" in each for each in face_warnings(1, several, ()))
-    assert any("a single face decides" in each for each in face_warnings(1, person(0.2), ()))
+    assert any(
+        "the highest of 2 faces decides" in each for each in face_warnings(1, several, (), None)
+    )
+    assert any("a single face decides" in each for each in face_warnings(1, person(0.2), (), None))
+
+
+def people(*ids, changes=None, is_cut=False, is_grey=False):
+    return Persons(ids, changes or {}, is_cut, is_grey)
 
 
 def test_a_person_whose_picture_changes_abruptly_may_be_two():
-    persons = Persons((), {0: [], 1: [2.0, 3.25, 4.0, 5.0]}, is_cut=False)
-    (warning,) = cut_warnings(persons, 32, 9)
-    assert (
-        "the picture of person 1 changes abruptly at 2.0, 3.2, 4.0, ... s, in too few frames"
-        in warning
-    )
-    assert "detect --frames 64 looks at more" in warning
-    (warning,) = cut_warnings(Persons((), {1: [2.0, 3661.25]}, is_cut=False), 32, 4000)
+    changed = people(1, changes={0: [], 1: [2.0, 3.25, 4.0, 5.0]})
+    (warning,) = person_warnings(changed, 32, 9)
+    assert "the picture of person 1 changes abruptly at 2.0, 3.2, 4.0, ... s, in too" in warning
+    assert warning.endswith("detect --frames 64 looks at more")
+    (warning,) = person_warnings(changed, 0, 9)  # every frame was looked at
+    assert warning.endswith("whether it is somebody else's")
+    (warning,) = person_warnings(people(1, changes={1: [2.0, 3661.25]}), 32, 4000)
     assert "changes abruptly at 0:00:02.0, 1:01:01.2, in too few frames" in warning
-    assert not list(cut_warnings(Persons((), {0: [], 1: []}, is_cut=False), 32, 9))
+    assert not list(person_warnings(people(0, changes={0: []}), 32, 9))
 
 
-def test_where_looks_told_people_apart_it_is_told_how_far_that_goes():
-    (warning,) = cut_warnings(Persons((), {0: [], 1: []}, is_cut=True), 32, 9)
-    assert "across them goes by the colours of the picture" in warning
+def test_how_far_it_is_known_who_is_who_is_told():
+    assert list(person_warnings(people(0, 1, 0), 32, 9)) == ["several people: 2"]
+    (warning,) = person_warnings(people(0, 1, 2, is_cut=True), 32, 9)
+    assert "several people, or one before several cameras or in several lights: 3" in warning
+    (warning,) = person_warnings(people(0, 0, is_grey=True), 32, 9)
+    assert warning.startswith("hardly any colour")
+
+
+def test_who_is_seen_too_rarely_to_count_is_told_where_the_score_is_that_of_a_manipulation():
+    faces = person(*[0.2] * 28) | person(0.9, 0.95, 0.9, 0.91, track=2) | person(0.9, track=3)
+    (warning,) = rare_warnings(faces, 5, 0.868)
+    assert "person 2 scores 0.915" in warning and "in 4 judged frames only" in warning
+    assert not list(rare_warnings(faces, 4, 0.868))  # it counts
+
+
+def test_few_frames_of_the_person_who_decides_are_told():
+    faces = person(*[0.2] * 28) | person(*[0.9] * 6, track=1)
+    assert any("person 1, who decides, is judged in 6 of 34" in w
+               for w in face_warnings(34, faces, (), 1))  # fmt: skip
+    assert not any("few frames" in w for w in face_warnings(34, faces, (), 0))
 
 
 @pytest.mark.parametrize(

@@ -82,13 +82,12 @@ class Batch:
         self._outputs = outputs
         self.pages = _name_pages(inputs, outputs)
         _check_outputs([*inputs, Path(config.weights or "")], outputs, self.pages)
-        earlier = _read_lines(outputs.json) if outputs.json else {}
-        anew = {str(path) for path in inputs}
-        self._others = [text for path, text in earlier.items() if path not in anew]
+        self._earlier = _read_lines(outputs.json) if outputs.json else {}
         self._done = {
-            path: earlier[str(path)]
+            path: self._earlier[str(path)]
             for path in inputs
-            if str(path) in earlier and self._is_done(path, json.loads(earlier[str(path)]))
+            if str(path) in self._earlier
+            and self._is_done(path, json.loads(self._earlier[str(path)]))
         }
 
     @property
@@ -96,8 +95,16 @@ class Batch:
         """How many inputs need no judging."""
         return len(self._done)
 
+    @property
+    def n_again(self) -> int:
+        """How many inputs are judged although there is a verdict, of other settings or content."""
+        earlier = [self._earlier.get(str(path)) for path in self.inputs if path not in self._done]
+        return sum(text is not None and "error" not in json.loads(text) for text in earlier)
+
     def run(self, progress: Progress | None = None) -> Iterator[Judged]:
         """Judge what is not done; yield every input, in order, once all is written of it.
+
+        What an earlier run wrote of a file stays until there is something to put in its place.
 
         Args:
             progress: called with (frames done, frames in all) of the file that is judged.
@@ -105,8 +112,9 @@ class Batch:
         rows: list[IndexRow] = []
         with ExitStack() as stack:
             stack.callback(self._write_index, rows)
-            lines = _enter(stack, self._outputs.json, [*self._others, *self._done.values()])
-            table = _enter(stack, self._outputs.csv, self._other_rows())
+            stack.callback(self._drop_replaced)
+            lines = _enter(stack, self._outputs.json, self._kept_lines())
+            table = _enter(stack, self._outputs.csv, _read_rows(self._outputs.csv))
             if table and not table.tell():
                 _write_row(table, _COLUMNS)
             anew = stack.enter_context(closing(self._judge_all(progress)))
@@ -153,15 +161,23 @@ class Batch:
             return False
         return not self.pages or _is_page_of(self.pages[path], line)
 
-    def _other_rows(self) -> list[str]:
-        """The table's head and its rows on files that are not judged now, as lines."""
-        path = self._outputs.csv
-        if path is None or not path.is_file():
-            return []
-        anew = {_cell(str(path)) for path in self.inputs}
-        with open(path, encoding="utf-8", errors="replace", newline="") as file:
-            rows = [r for r in csv.reader(file) if len(r) == len(_COLUMNS) and r[0] not in anew]
-        return [_csv_line(row) for row in rows] if rows[:1] == [list(_COLUMNS)] else []
+    def _kept_lines(self) -> list[str]:
+        """Earlier lines: on other files, on those that are judged again, and what is done."""
+        here = {str(path) for path in self.inputs}
+        again = here - {str(path) for path in self._done}
+        others = [text for path, text in self._earlier.items() if path not in here]
+        waiting = [text for path, text in self._earlier.items() if path in again]
+        return [*others, *waiting, *self._done.values()]
+
+    def _drop_replaced(self) -> None:
+        """Leave one line and one row of each file, the last."""
+        table, lines = self._outputs.csv, self._outputs.json
+        if table and table.is_file():
+            storage.write_text(table, "".join(f"{row}\n" for row in _read_rows(table)))
+        again = {str(path) for path in self.inputs if path not in self._done}
+        if lines and lines.is_file() and again & self._earlier.keys():
+            kept = _read_lines(lines).values()
+            storage.write_text(lines, "".join(f"{line}\n" for line in kept))
 
     def _write_index(self, rows: list[IndexRow]) -> None:
         """Tell all pages of the folder, this run's first: earlier ones stay where they are."""
@@ -254,8 +270,20 @@ def _is_table(path: Path) -> bool:
         return file.readline().rstrip("\n").split(",")[:3] in ([""], list(_COLUMNS[:3]))
 
 
+def _read_rows(path: Path | None) -> list[str]:
+    """Read a table's head and the last row of each file, as lines; none of what is no table."""
+    if path is None or not path.is_file():
+        return []
+    with open(path, encoding="utf-8", errors="replace", newline="") as file:
+        rows = [row for row in csv.reader(file) if len(row) == len(_COLUMNS)]
+    if rows[:1] != [list(_COLUMNS)]:
+        return []
+    last = {row[0]: number for number, row in enumerate(rows)}
+    return [_csv_line(row) for number, row in enumerate(rows) if last[row[0]] == number]
+
+
 def _read_lines(path: Path) -> dict[str, str]:
-    """Read the lines of an earlier run, as text, by path; one that was cut off does not count.
+    """Read the last line of each file, as text, by path; one that was cut off does not count.
 
     Raises: InputError if the file holds something else.
     """
@@ -267,7 +295,9 @@ def _read_lines(path: Path) -> dict[str, str]:
             if text.startswith("{") and not text.endswith("\n"):
                 break
             try:
-                found[json.loads(text)["path"]] = text.rstrip("\n")
+                path_of_line = json.loads(text)["path"]
+                found.pop(path_of_line, None)
+                found[path_of_line] = text.rstrip("\n")
             except (ValueError, TypeError, KeyError):
                 raise InputError(
                     f"{path}: is there already, and holds no verdicts. Choose another name, or "

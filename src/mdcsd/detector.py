@@ -32,7 +32,7 @@ from mdcsd.inputs import IMAGE_SUFFIXES
 from mdcsd.judging_config import DetectConfig
 from mdcsd.judging_nouns import FrameScore, Heatmaps, TrackScore, Verdict
 from mdcsd.media_facts import read_media_facts
-from mdcsd.metrics import describe_pooling, min_track_frames, pool_video
+from mdcsd.metrics import deciding_track, describe_pooling, min_track_frames, pool_video
 from mdcsd.network import to_score
 from mdcsd.nouns import FaceCrop, FloatArray, Frame, RgbArray
 from mdcsd.persons import Persons, Sighting, sight, tell_apart
@@ -42,11 +42,12 @@ from mdcsd.quality import LeftOut, leave_out
 from mdcsd.tracks import Tracker
 from mdcsd.video import OnDamage, decoded_ahead, iter_frames
 from mdcsd.wording import (
-    cut_warnings,
     damage_warnings,
     face_warnings,
     length_s,
     media_warnings,
+    person_warnings,
+    rare_warnings,
     sampling_warnings,
     say_reason,
     stretch_warnings,
@@ -224,6 +225,9 @@ class Detector:
             for track, rows in by_track.items()
         }
         score = pool_video(pairs, n_sampled, settings["pool"])
+        is_by_person = settings["pool"] == "track"
+        enough = min_track_frames(n_sampled) if is_by_person else 0
+        deciding = deciding_track(pairs, n_sampled) if is_by_person else None
         calibration = self.checkpoint.calibration
         media = read_media_facts(path)
         whole_s = length_s(frames, media)
@@ -241,12 +245,17 @@ class Detector:
             backend=f"torch {torch.__version__} {self._device.type}",
             pooling=describe_pooling(settings["pool"]),
             n_frames_sampled=n_sampled,
-            tracks=tuple(_summarise(track, rows) for track, rows in sorted(by_track.items())),
+            tracks=tuple(
+                _summarise(track, rows, enough) for track, rows in sorted(by_track.items())
+            ),
             frames=frames,
             warnings=(
                 *stretch_warnings(score, by_track, calibration.manipulated_from, whole_s),
-                *cut_warnings(persons, n_sampled, whole_s),
-                *face_warnings(n_sampled, by_track, left_out),
+                *rare_warnings(by_track, enough, calibration.manipulated_from),
+                *person_warnings(
+                    persons, 0 if n_sampled < settings["frames"] else n_sampled, whole_s
+                ),
+                *face_warnings(n_sampled, by_track, left_out, deciding),
                 *sampling_warnings(media, n_sampled),
                 *media_warnings(media),
             ),
@@ -318,11 +327,12 @@ def whole_picture(frame: Frame, video_id: str, crop_scale: float) -> FaceCrop:
     )
 
 
-def _summarise(track_id: int, rows: list[FrameScore]) -> TrackScore:
+def _summarise(track_id: int, rows: list[FrameScore], n_enough: float) -> TrackScore:
     return TrackScore(
         track_id=track_id,
         score=float(np.mean([row.score for row in rows])),
         n_frames=len(rows),
         first_s=rows[0].time_s,
         last_s=rows[-1].time_s,
+        counts=len(rows) >= n_enough,
     )

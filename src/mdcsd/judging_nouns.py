@@ -122,13 +122,17 @@ class Predictions:
 
 @dataclass(frozen=True)
 class TrackScore:
-    """One person of a video: mean score over the `n_frames` judged frames it was seen in."""
+    """One person of a video: mean score over the `n_frames` judged frames it was seen in.
+
+    `counts` says whether these are enough for the file's score.
+    """
 
     track_id: int
     score: float
     n_frames: int
     first_s: float
     last_s: float
+    counts: bool = True
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Place tells who is who while nothing is cut (`tracks.py`). After a cut somebody 
 same place, and the same person in another one, so that a manipulated face would be pooled with real
 ones. What stays of a shot is its colours, of skin, clothes, light and background: crops of one
 camera's shots are alike, and those of two shots seldom. Nothing looks at who it is: one person
-before two cameras may count as two, and two people in one light as one.
+before two cameras or in two lights may count as two, and two people in one light as one.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _BINS, _COLOURS = (8, 16, 16), (64, 191)  # of lightness, a, b; a and b beyond c
 # YouTube Faces below .174, for two speakers of GRID in one studio from .060 on. So what counts as
 # alike goes by how still a video is: so many times the usual distance to the face most alike.
 _STILL, _LIVELY, _TIMES = 0.05, 0.15, 3.0
+_GREY = 0.95  # share of pixels within some eight levels of grey, as compression leaves of grey
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +46,13 @@ class Persons:
 
     `changes` holds of each person the times, in seconds, of the first frames of another look, where
     it was seen too rarely to be somebody else. `is_cut` says whether looks told people apart who
-    were on one track.
+    were on one track, `is_grey` whether most faces have next to no colour that could.
     """
 
     ids: tuple[int, ...]
     changes: dict[int, list[float]]
     is_cut: bool
+    is_grey: bool
 
 
 def sight(crop: FaceCrop) -> Sighting:
@@ -77,7 +79,7 @@ def tell_apart(seen: Sequence[Sighting], n_enough: float) -> Persons:
         n_enough: in how many frames a person must be seen to count, `metrics.min_track_frames`.
     """
     if not seen:
-        return Persons((), {}, False)
+        return Persons((), {}, False, False)
     looks = np.stack([each.look for each in seen])
     tracks = np.array([each.track_id for each in seen])
     frames = np.array([each.frame_index for each in seen])
@@ -92,7 +94,15 @@ def tell_apart(seen: Sequence[Sighting], n_enough: float) -> Persons:
             changes[person].append(face.time_s)
         before[person] = group
     is_cut = len(set(zip(tracks.tolist(), ids, strict=True))) > len(set(tracks.tolist()))
-    return Persons(ids, changes, is_cut)
+    is_grey = len(seen) > 1 and float(np.median(_grey_share(looks))) > _GREY
+    return Persons(ids, changes, is_cut, is_grey)
+
+
+def _grey_share(looks: FloatImage) -> FloatArray:
+    """The share of each face's pixels whose a and b are in the two bins about grey."""
+    shares = np.square(looks).reshape(len(looks), *_BINS)
+    middle = slice(_BINS[1] // 2 - 1, _BINS[1] // 2 + 1)
+    return np.asarray(shares[:, :, middle, middle].sum(axis=(1, 2, 3)))
 
 
 def _find_runs(looks: FloatImage, tracks: IntArray) -> tuple[IntArray, IntArray, FloatArray]:

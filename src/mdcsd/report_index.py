@@ -32,6 +32,7 @@ class IndexRow:
     n_persons: int
     n_warnings: int
     reason: str
+    is_unread: bool
 
 
 def index_row(line: dict[str, Any], page_name: str | None) -> IndexRow:
@@ -56,6 +57,7 @@ def _row(line: dict[str, Any], page_name: str | None) -> IndexRow:
         n_persons=int(line["n_persons"]),
         n_warnings=int(line["n_warnings"]),
         reason=readable(line["error"] if is_unread else line["reason"]),
+        is_unread=is_unread,
     )
 
 

@@ -29,13 +29,15 @@ _INK, _PAPER = (34, 34, 34), 255
 class Explained:
     """What was written of one file: its score, None as in a verdict, and a strip a face.
 
-    `unjudged` says why no face of it could be judged, if faces were found.
+    `n_sampled` frames were looked at. `unjudged` says why no face of it could be judged, if faces
+    were found.
     """
 
     path: Path
     score: float | None
     folder: Path
     strips: tuple[Path, ...]
+    n_sampled: int
     unjudged: str = ""
 
 
@@ -74,7 +76,7 @@ def explain_file(
     score = pool_video(scores, n_sampled, "track")
     is_refused = bool(left_out) and not strips
     unjudged = explain_refusal([face.flaw for face in left_out]) if is_refused else ""
-    return Explained(path, score, folder, strips, unjudged)
+    return Explained(path, score, folder, strips, n_sampled, unjudged)
 
 
 def draw_strip(crop: FaceCrop, score: float, maps: Heatmaps) -> RgbArray:

@@ -94,9 +94,12 @@ def _enough_digits(score: float, limits: Sequence[float], style: Literal["f", "g
 
 
 def face_warnings(
-    n_sampled: int, by_track: dict[int, list[FrameScore]], left_out: Sequence[LeftOut]
+    n_sampled: int,
+    by_track: dict[int, list[FrameScore]],
+    left_out: Sequence[LeftOut],
+    deciding: int | None,
 ) -> Iterator[str]:
-    """Yield what about the faces makes a score worth less."""
+    """Yield what about the faces makes a score worth less; `deciding` is whose score it is."""
     sides = [row.box_xyxy_px[2] - row.box_xyxy_px[0] for rows in by_track.values() for row in rows]
     if not sides:
         return
@@ -105,8 +108,6 @@ def face_warnings(
         yield f"faces left out of {len(left_out) + len(sides)} found: {told}"
     if float(np.median(sides)) < _SMALL_FACE_PX:
         yield f"small faces: crops of {np.median(sides):.0f} px, below {_SMALL_FACE_PX}"
-    if len(by_track) > 1:
-        yield f"several people: {len(by_track)}"
     judged = {row.frame_index for rows in by_track.values() for row in rows}
     n_with_face = len(judged | {face.frame_index for face in left_out})
     if n_with_face < n_sampled / 2:
@@ -121,6 +122,9 @@ def face_warnings(
         yield "one picture: a single face decides, where a video would give many"
     elif most < _FEW_FRAMES:
         yield f"few frames: nobody is judged in more than {most}"
+    elif deciding is not None and len(by_track[deciding]) < _FEW_FRAMES:
+        n_frames = len(by_track[deciding])
+        yield f"few frames: person {deciding}, who decides, is judged in {n_frames} of {n_sampled}"
 
 
 def stretch_warnings(
@@ -161,22 +165,44 @@ def stretch_warnings(
             )
 
 
-def cut_warnings(persons: Persons, n_sampled: int, whole_s: float) -> Iterator[str]:
-    """Yield how far who is who across cuts is known, and who may be two people."""
+def rare_warnings(
+    by_track: dict[int, list[FrameScore]], n_enough: float, manipulated_from: float
+) -> Iterator[str]:
+    """Yield who scores as a manipulation in too few frames to count, and in more than one."""
+    for person, rows in by_track.items():
+        score = float(np.mean([row.score for row in rows]))
+        if 1 < len(rows) < n_enough and score >= manipulated_from:
+            yield (
+                f"person {person} scores {score:.3g}, and likely manipulated begins at "
+                f"{manipulated_from:.3g}, in {len(rows)} judged frames only, too few to count"
+            )
+
+
+def person_warnings(persons: Persons, n_more: int, whole_s: float) -> Iterator[str]:
+    """Yield how far it is known who is who.
+
+    `n_more` is how many frames were looked at, 0 where there are no others; `whole_s` is how long
+    the video is.
+    """
+    n_people = len(set(persons.ids))
     if persons.is_cut:
         yield (
-            "cuts: who is who across them goes by the colours of the picture; one person before "
-            "two cameras may count as two, and two people in one light as one"
+            f"several people, or one before several cameras or in several lights: {n_people}; "
+            "across cuts the colours of the picture tell who is who, and two may count as one"
         )
+    elif n_people > 1:
+        yield f"several people: {n_people}"
+    if persons.is_grey:
+        yield "hardly any colour: who is who across cuts cannot be told, two people count as one"
+    more = f"; detect --frames {2 * n_more} looks at more" if n_more else ""
     for person, times in persons.changes.items():
         if times:
             told = [tell_time(each, whole_s, 1).removesuffix(" s") for each in times[:_MOST_TIMES]]
-            more = ", ..." if len(times) > _MOST_TIMES else ""
+            others = ", ..." if len(times) > _MOST_TIMES else ""
             unit = " s" if whole_s < 60 else ""
             yield (
-                f"the picture of person {person} changes abruptly at {', '.join(told)}{more}{unit}"
-                ", in too few frames to tell whether it is somebody else's; detect --frames "
-                f"{2 * n_sampled} looks at more"
+                f"the picture of person {person} changes abruptly at {', '.join(told)}{others}"
+                f"{unit}, in too few frames to tell whether it is somebody else's{more}"
             )
 
 

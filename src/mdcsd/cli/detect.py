@@ -131,6 +131,12 @@ def judge_files(paths: list[Path], config: DetectConfig, outputs: Outputs) -> se
             "these weights and settings: not judged again",
             file=sys.stderr,
         )
+    if batch.n_again:
+        print(
+            f"{batch.n_again} of {len(batch.inputs)} file(s) are in {outputs.json} and judged "
+            "again: of other content, weights or settings, or without the page that is wanted",
+            file=sys.stderr,
+        )
     verdicts, failed, is_bug = _run(batch)
     if failed:
         print(f"{len(failed)} of {len(batch.inputs)} file(s) could not be read:", file=sys.stderr)
@@ -175,7 +181,7 @@ def say_verdict(verdict: Verdict) -> None:
             span = tell_span(track.first_s, track.last_s, whole_s, 1)
             print(
                 f"       person {track.track_id}: {track.score:.3f} in {track.n_frames} frames, "
-                f"{span}"
+                f"{span}{'' if track.counts else ', too few to count'}"
             )
     for warning in verdict.warnings:
         print(f"       warning: {_shown(warning)}")

@@ -77,6 +77,7 @@ def _explain(detector: Detector, path: Path, output: Path, frames: int, cropped:
         return False
     score = "  -  " if done.score is None else f"{done.score:.3f}"
     nothing = done.unjudged or "no face found"
-    where = f"{len(done.strips)} face(s) in {done.folder}" if done.strips else nothing
+    found = f"{len(done.strips)} face(s) in {done.folder}, of {done.n_sampled} sampled frame(s)"
+    where = found if done.strips else nothing
     print(f"{score}  {readable(f'{path}: {where}')}", flush=True)
     return True
