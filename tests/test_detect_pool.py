@@ -15,19 +15,28 @@ from mdcsd import Detector, detect_pool
 from mdcsd.detect_batch import Batch, Outputs
 from mdcsd.detect_file import Job, Judged
 from mdcsd.detect_pool import judge_at_once
-from mdcsd.errors import DataError
+from mdcsd.errors import InputError
 from mdcsd.judging_config import DetectConfig
 
 
 def pretend(job, config):
     """Stand in for a process that judges: names say what a file does to it."""
+    if "wait" in job.path.name or "crash" in job.path.name:
+        time.sleep(0.5)
     if "crash" in job.path.name:
         os.kill(os.getpid(), signal.SIGKILL)
     if "slow" in job.path.name:
         time.sleep(600)
     if "disk" in job.path.name:
-        raise DataError("the disk is full")
+        raise InputError("the disk is full")
+    if "once" in job.path.name:
+        with open(job.path.name, "a", encoding="utf-8") as file:  # in the test's own folder
+            file.write("judged\n")
     return Judged(job.path, {"threads": os.environ["OMP_NUM_THREADS"]}, None)
+
+
+def die(*_):
+    os._exit(1)
 
 
 @pytest.fixture
@@ -71,6 +80,37 @@ def test_a_crash_is_one_files_line(pretended):
     assert "crash.mp4: judging it ended its process" in judged[2].line["error"]
 
 
+def test_a_crash_while_nobody_listens_loses_nothing(pretended):
+    judged = []
+    for each in judge(["a", "b", "crash", *"defghijklmnop"]):
+        judged.append(each.path.name)
+        time.sleep(1 if each.path.name == "a" else 0)  # meanwhile a process ends
+    assert judged == ["a", "b", "crash", *"defghijklmnop"]
+
+
+def test_what_was_judged_before_a_crash_is_not_judged_again(pretended, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["once1", "wait", "once2", "once3", "crash"]
+    assert [each.path.name for each in judge(names)] == names
+    assert all((tmp_path / f"once{n}").read_text() == "judged\n" for n in (1, 2, 3))
+
+
+def test_processes_of_others_are_left_alone(pretended):
+    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    other.start()
+    list(judge(["a", "b"]))
+    next(judge(["a", "slow"]))
+    assert other.is_alive()
+    other.kill()
+    other.join()
+
+
+def test_where_no_process_lives_it_is_said_once(pretended, monkeypatch):
+    monkeypatch.setattr(detect_pool, "_begin", die)
+    with pytest.raises(InputError, match="no process to judge in can be started"):
+        list(judge(["a", "b"]))
+
+
 def test_processes_share_the_cores(pretended):
     (judged,) = judge(["a"], n_workers=1)
     assert judged.line["threads"] == str(detect_pool.count_cores())
@@ -88,5 +128,5 @@ def test_who_stops_listening_leaves_no_process(pretended):
 
 
 def test_what_ends_a_batch_ends_it_here_too(pretended):
-    with pytest.raises(DataError, match="the disk is full"):
+    with pytest.raises(InputError, match="the disk is full"):
         list(judge(["a", "disk", "b"]))

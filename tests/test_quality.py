@@ -61,6 +61,16 @@ def test_what_is_too_low_is_named_with_its_limit(portrait):
     assert grey == Flaw("blurred", 0.0, 0.05)
 
 
+def test_fine_detail_below_a_grey_level_is_too_faint(portrait):
+    """Of little contrast, as in the dark or in fog: the same share of detail, and less of it."""
+    faint = (portrait * 0.03 + 60).astype(np.uint8)
+    flaw = judge_quality(faint, 200.0)
+    assert flaw.kind == "faint" and flaw.value < 1.0 == flaw.needed
+    assert share_of_detail(faint) > 0.05
+    assert judge_quality((portrait * 0.3 + 60).astype(np.uint8), 200.0) is None
+    assert "1 too faint (at best its fine detail spans" in describe_flaws([flaw])
+
+
 def test_detail_is_that_of_the_scene_and_not_of_the_file(portrait):
     """Enlarging adds no detail, contrast adds none, and blur takes it away."""
     sharp = share_of_detail(portrait)

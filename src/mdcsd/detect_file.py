@@ -46,7 +46,7 @@ def judge_file(
 ) -> Judged:
     """Judge one file and write its page; what cannot be read is told, and ends nothing.
 
-    Raises: DataError, of the weights or of a page that cannot be written.
+    Raises: DataError, of the weights; InputError if the page cannot be written.
     """
     path = job.path
     try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 import cv2
 import numpy as np
@@ -27,17 +28,22 @@ _BINS, _COLOURS = (8, 16, 16), (64, 191)  # of lightness, a, b; a and b beyond c
 # YouTube Faces below .174, for two speakers of GRID in one studio from .060 on. So what counts as
 # alike goes by how still a video is: so many times the usual distance to the face most alike.
 _STILL, _LIVELY, _TIMES = 0.05, 0.15, 3.0
+# Products of shapes: of one person in GRID .87 and more in 95 of 100 pairs of frames, of two
+# speakers at most .91, in one of 1,000 pairs above .88; of people of YouTube Faces at most .86.
+_SHAPE_PX, _SAME_SHAPE = 16, 0.91
+_FEWEST = 2  # frames that make somebody of another look, however few were sampled
 _GREY = 0.95  # share of pixels within some eight levels of grey, as compression leaves of grey
 
 
 @dataclass(frozen=True, eq=False)
 class Sighting:
-    """A face in a frame: which track it is on by place, and its look, see `sight`."""
+    """A face in a frame: which track it is on by place, its look and its shape, see `sight`."""
 
     frame_index: int
     time_s: float
     track_id: int
     look: FloatImage
+    shape: FloatImage
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,12 @@ class Persons:
 
 
 def sight(crop: FaceCrop) -> Sighting:
-    """Keep of a crop what tells who it is: roots of the shares of its colours, float32 (2048,)."""
+    """Keep of a crop what tells who it is.
+
+    Its look is float32 (2048,), the roots of the shares of its colours. Its shape is float32
+    (768,), the crop at 16 px, each colour without its mean and of one length, so that the product
+    of two is 1 where nothing but the light has changed.
+    """
     small = cv2.resize(crop.rgb, (_LOOK_PX, _LOOK_PX), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
     lab[..., 1:] = lab[..., 1:].clip(*_COLOURS)
@@ -64,15 +75,20 @@ def sight(crop: FaceCrop) -> Sighting:
     ranges = [0, 256, first, last + 1, first, last + 1]
     counts = cv2.calcHist([lab], [0, 1, 2], None, list(_BINS), ranges).ravel()
     look = np.sqrt(counts / counts.sum(), dtype=np.float32)
-    return Sighting(crop.frame_index, crop.time_s, crop.track_id, look)
+    tiny = cv2.resize(small, (_SHAPE_PX, _SHAPE_PX), interpolation=cv2.INTER_AREA)
+    centred = tiny.reshape(-1, 3).astype(np.float32)
+    centred -= centred.mean(axis=0)
+    shape = centred / np.maximum(np.linalg.norm(centred, axis=0), 1.0) / np.sqrt(3)
+    return Sighting(crop.frame_index, crop.time_s, crop.track_id, look, shape.ravel())
 
 
 def tell_apart(seen: Sequence[Sighting], n_enough: float) -> Persons:
     """Find who is who in a video, by place and by look.
 
-    Faces are one person's whose looks are alike, or alike to one in between (single linkage); of
-    two in one frame place tells. Whose look is seen in too few frames to count goes to the one most
-    like it that stood in the same place and not beside it.
+    Faces are one person's whose looks are alike, or alike to one in between (single linkage), or of
+    one shape one after the other, in whatever light; of two in one frame place tells. Whose look is
+    seen in too few frames to count goes to the one most like it that stood in the same place and
+    not beside it.
 
     Args:
         seen: the faces of a video, in order of time.
@@ -83,8 +99,9 @@ def tell_apart(seen: Sequence[Sighting], n_enough: float) -> Persons:
     looks = np.stack([each.look for each in seen])
     tracks = np.array([each.track_id for each in seen])
     frames = np.array([each.frame_index for each in seen])
-    groups = _split_crowded(_link(looks, *_find_runs(looks, tracks)), tracks, frames)
-    persons = _join_rare(groups, looks, tracks, frames, n_enough)
+    shapes = np.stack([each.shape for each in seen])
+    groups = _split_crowded(_link(looks, *_find_runs(looks, shapes, tracks)), tracks, frames)
+    persons = _join_rare(groups, looks, tracks, frames, max(n_enough, _FEWEST))
     number: dict[int, int] = {}
     ids = tuple(number.setdefault(person, len(number)) for person in persons.tolist())
     changes: dict[int, list[float]] = {person: [] for person in number.values()}
@@ -105,8 +122,10 @@ def _grey_share(looks: FloatImage) -> FloatArray:
     return np.asarray(shares[:, :, middle, middle].sum(axis=(1, 2, 3)))
 
 
-def _find_runs(looks: FloatImage, tracks: IntArray) -> tuple[IntArray, IntArray, FloatArray]:
-    """Cut tracks where the look changes at once.
+def _find_runs(
+    looks: FloatImage, shapes: FloatImage, tracks: IntArray
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Cut tracks where look and shape change at once.
 
     Returns: the run of each face, counted from 0; the run of the face before it on its track, its
         own of the first; the distance to that face, infinite of the first.
@@ -118,7 +137,8 @@ def _find_runs(looks: FloatImage, tracks: IntArray) -> tuple[IntArray, IntArray,
     for index, track in enumerate(tracks.tolist()):
         if track in last:
             steps[index] = 1 - looks[last[track]] @ looks[index]
-        if steps[index] <= _STILL:
+        is_same_shape = track in last and shapes[last[track]] @ shapes[index] >= _SAME_SHAPE
+        if is_same_shape or steps[index] <= _STILL:
             runs[index] = runs[last[track]]
         else:
             runs[index] = n_runs
@@ -159,25 +179,31 @@ def _join_rare(
     groups: IntArray, looks: FloatImage, tracks: IntArray, frames: IntArray, n_enough: float
 ) -> IntArray:
     """Give groups of too few faces to the nearest of their tracks, the smallest first."""
-    groups = groups.copy()
-    while True:
-        names, sizes = np.unique(groups, return_counts=True)
-        rare = names[np.argsort(sizes, kind="stable")][: int((sizes < n_enough).sum())]
-        distances = _distances(looks, np.searchsorted(names, groups))
-        for name in rare:
-            mine = groups == name
-            others = [
-                other
-                for other in names[names != name]
-                if np.isin(tracks[groups == other], tracks[mine]).any()
-                and not np.isin(frames[groups == other], frames[mine]).any()
-            ]
-            if others:
-                row = distances[np.searchsorted(names, name)]
-                groups[mine] = min(others, key=lambda other: row[np.searchsorted(names, other)])
-                break
-        else:
-            return groups
+    groups = np.unique(groups, return_inverse=True)[1]
+    members = np.eye(groups.max() + 1, dtype=np.float32)[groups].T
+    sums = members @ looks
+    on_track = members @ (tracks[:, None] == np.unique(tracks)) > 0
+    in_frame = members @ (frames[:, None] == np.unique(frames)) > 0
+    sizes = members.sum(axis=1)
+    rare = [(size, group) for group, size in enumerate(sizes.tolist()) if size < n_enough]
+    heapify(rare)
+    while rare:
+        size, mine = heappop(rare)
+        if size != sizes[mine]:
+            continue  # it has grown, or is gone
+        others = np.flatnonzero(on_track[:, on_track[mine]].any(axis=1) & (sizes > 0))
+        others = others[~in_frame[others][:, in_frame[mine]].any(axis=1)]  # nor itself, therefore
+        if not len(others):
+            continue
+        alike = sums[others] @ sums[mine] / np.linalg.norm(sums[others], axis=1)
+        nearest = int(others[np.argmax(alike)])
+        for table in (sums, sizes, on_track, in_frame):
+            table[nearest] += table[mine]
+        sizes[mine] = 0
+        groups[groups == mine] = nearest
+        if sizes[nearest] < n_enough:
+            heappush(rare, (float(sizes[nearest]), nearest))
+    return np.asarray(groups)
 
 
 def _distances(looks: FloatImage, groups: IntArray) -> FloatArray:

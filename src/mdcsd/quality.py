@@ -27,8 +27,8 @@ sigma is 3 % of the face's side leaves .03 to .05."""
 
 MIN_FINE = 1.0
 """Standard deviation of that fine contrast itself, in grey levels of 255: below one level eight
-bits leave little of it, as of a bystander out of focus in the dark. Of 1,482 DFDC crops two have
-less."""
+bits leave little of it, as of a bystander out of focus in the dark. Of 3,112 DFDC crops 17 have so
+little and enough of the share."""
 
 _DETAIL_PX, _COARSE_PX = 128, 32
 

@@ -17,7 +17,7 @@ from mdcsd.faces import resize
 from mdcsd.judging_nouns import Heatmaps, short_name
 from mdcsd.metrics import min_track_frames, pool_video
 from mdcsd.nouns import FaceCrop, RgbArray
-from mdcsd.persons import sight, tell_apart
+from mdcsd.persons import Sighting, sight, tell_apart
 from mdcsd.pictures import encode_png
 from mdcsd.quality import LeftOut, explain_refusal, leave_out
 
@@ -53,14 +53,21 @@ def explain_file(
     Raises: MediaError if the file cannot be decoded, InputError if it is not there.
     """
     judged: list[tuple[FaceCrop, float, Heatmaps]] = []
+    seen: list[Sighting] = []
     n_sampled = 0
     left_out: list[LeftOut] = []
     for _, all_crops in detector.iter_crops(path, n_frames, cropped):
         n_sampled += 1
         crops = leave_out(all_crops, left_out)
         scored = detector.score(crops)[0].tolist()
-        judged += zip(crops, scored, detector.explain(crops), strict=True)
-    persons = tell_apart([sight(crop) for crop, _, _ in judged], min_track_frames(n_sampled)).ids
+        seen += [sight(crop) for crop in crops]
+        shown = [
+            _small(crop, maps) for crop, maps in zip(crops, detector.explain(crops), strict=True)
+        ]
+        judged += [
+            (crop, of_face, maps) for (crop, maps), of_face in zip(shown, scored, strict=True)
+        ]
+    persons = tell_apart(seen, min_track_frames(n_sampled)).ids
     scores: dict[int, list[tuple[int, float]]] = defaultdict(list)
     pictures: dict[str, bytes] = {}
     for (crop, of_face, maps), person in zip(judged, persons, strict=True):
@@ -77,6 +84,15 @@ def explain_file(
     is_refused = bool(left_out) and not strips
     unjudged = explain_refusal([face.flaw for face in left_out]) if is_refused else ""
     return Explained(path, score, folder, strips, n_sampled, unjudged)
+
+
+def _small(crop: FaceCrop, maps: Heatmaps) -> tuple[FaceCrop, Heatmaps]:
+    """Keep no more of a face than is drawn: a view of a frame holds all of it."""
+    side = (_TILE_PX, _TILE_PX)
+    rgb, frequency = (None if heat is None else cv2.resize(heat, side).astype(np.float32)
+                      for heat in (maps.rgb, maps.frequency))  # fmt: skip
+    small = replace(maps, rgb=rgb, frequency=frequency)
+    return replace(crop, rgb=resize(crop.rgb, side).copy()), small
 
 
 def draw_strip(crop: FaceCrop, score: float, maps: Heatmaps) -> RgbArray:
