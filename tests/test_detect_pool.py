@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
 import time
 from pathlib import Path
 
@@ -13,30 +11,11 @@ from PIL import Image
 
 from mdcsd import Detector, detect_pool
 from mdcsd.detect_batch import Batch, Outputs
-from mdcsd.detect_file import Job, Judged
+from mdcsd.detect_file import Job
 from mdcsd.detect_pool import judge_at_once
 from mdcsd.errors import InputError
 from mdcsd.judging_config import DetectConfig
-
-
-def pretend(job, config):
-    """Stand in for a process that judges: names say what a file does to it."""
-    if "wait" in job.path.name or "crash" in job.path.name:
-        time.sleep(0.5)
-    if "crash" in job.path.name:
-        os.kill(os.getpid(), signal.SIGKILL)
-    if "slow" in job.path.name:
-        time.sleep(600)
-    if "disk" in job.path.name:
-        raise InputError("the disk is full")
-    if "once" in job.path.name:
-        with open(job.path.name, "a", encoding="utf-8") as file:  # in the test's own folder
-            file.write("judged\n")
-    return Judged(job.path, {"threads": os.environ["OMP_NUM_THREADS"]}, None)
-
-
-def die(*_):
-    os._exit(1)
+from pool_jobs import die, pretend
 
 
 @pytest.fixture

@@ -146,8 +146,8 @@ def test_two_people_are_two_tracks(detector, media):
 
 
 def test_each_side_of_a_cut_has_its_score_in_every_command(detector, portrait, tmp_path):
-    """Shot and reverse shot: two people in one place, in red and in blue light."""
-    other = np.ascontiguousarray(portrait[..., ::-1])
+    """Shot and reverse shot: two people in one place, who look to other sides in other light."""
+    other = np.ascontiguousarray(portrait[:, ::-1, ::-1])
     path = tmp_path / "item.mp4"
     write_video(path, [other if index // 8 % 2 else portrait for index in range(64)], 8)
     verdict = detector.judge(path)

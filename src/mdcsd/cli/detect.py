@@ -35,6 +35,16 @@ class FailOn(StrEnum):
     MANIPULATED = "manipulated"
 
 
+_FailOn = Annotated[
+    FailOn | None,
+    typer.Option("--fail-on", help="Leave with 3 if an input is likely manipulated."),
+]
+_Workers = Annotated[
+    int | None,
+    typer.Option("--workers", help="Files judged at once, a process each.", show_default="1"),
+]
+
+
 def detect(
     ctx: typer.Context,
     inputs: Annotated[
@@ -73,14 +83,8 @@ def detect(
     csv_path: Annotated[
         Path | None, typer.Option("--csv", metavar="OUT", help="Write a row an input.")
     ] = None,
-    fail_on: Annotated[
-        FailOn | None,
-        typer.Option("--fail-on", help="Leave with 3 if an input is likely manipulated."),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", help="Files judged at once, a process each.", show_default="1"),
-    ] = None,
+    fail_on: _FailOn = None,
+    workers: _Workers = None,
     device: DeviceOption = None,
     recipe: Recipe = None,
     assignments: Assignments = None,
@@ -114,7 +118,7 @@ def _say_passed_over(words: list[str]) -> None:
 
 
 def judge_files(paths: list[Path], config: DetectConfig, outputs: Outputs) -> set[str]:
-    """Judge files one after the other and say so.
+    """Judge files and say so.
 
     Leaves with 2 if a file could not be read, with 1 if that was a bug of ours.
 
