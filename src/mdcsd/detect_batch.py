@@ -82,13 +82,17 @@ class Batch:
         self._outputs = outputs
         self.pages = _name_pages(inputs, outputs)
         _check_outputs([*inputs, Path(config.weights or "")], outputs, self.pages)
-        self._earlier = _read_lines(outputs.json) if outputs.json else {}
+        earlier = _read_lines(outputs.json) if outputs.json else {}
+        here = {str(path): path for path in inputs}
+        self._others = [text for path, text in earlier.items() if path not in here]
         self._done = {
-            path: self._earlier[str(path)]
+            path: earlier[str(path)]
             for path in inputs
-            if str(path) in self._earlier
-            and self._is_done(path, json.loads(self._earlier[str(path)]))
+            if str(path) in earlier and self._is_done(path, json.loads(earlier[str(path)]))
         }
+        self._again = [
+            text for path, text in earlier.items() if path in here and here[path] not in self._done
+        ]
 
     @property
     def n_done(self) -> int:
@@ -98,8 +102,7 @@ class Batch:
     @property
     def n_again(self) -> int:
         """How many inputs are judged although there is a verdict, of other settings or content."""
-        earlier = [self._earlier.get(str(path)) for path in self.inputs if path not in self._done]
-        return sum(text is not None and "error" not in json.loads(text) for text in earlier)
+        return sum("error" not in json.loads(text) for text in self._again)
 
     def run(self, progress: Progress | None = None) -> Iterator[Judged]:
         """Judge what is not done; yield every input, in order, once all is written of it.
@@ -113,7 +116,8 @@ class Batch:
         with ExitStack() as stack:
             stack.callback(self._write_index, rows)
             stack.callback(self._drop_replaced)
-            lines = _enter(stack, self._outputs.json, self._kept_lines())
+            kept = [*self._others, *self._again, *self._done.values()]
+            lines = _enter(stack, self._outputs.json, kept)
             table = _enter(stack, self._outputs.csv, _read_rows(self._outputs.csv))
             if table and not table.tell():
                 _write_row(table, _COLUMNS)
@@ -161,21 +165,12 @@ class Batch:
             return False
         return not self.pages or _is_page_of(self.pages[path], line)
 
-    def _kept_lines(self) -> list[str]:
-        """Earlier lines: on other files, on those that are judged again, and what is done."""
-        here = {str(path) for path in self.inputs}
-        again = here - {str(path) for path in self._done}
-        others = [text for path, text in self._earlier.items() if path not in here]
-        waiting = [text for path, text in self._earlier.items() if path in again]
-        return [*others, *waiting, *self._done.values()]
-
     def _drop_replaced(self) -> None:
         """Leave one line and one row of each file, the last."""
         table, lines = self._outputs.csv, self._outputs.json
         if table and table.is_file():
             storage.write_text(table, "".join(f"{row}\n" for row in _read_rows(table)))
-        again = {str(path) for path in self.inputs if path not in self._done}
-        if lines and lines.is_file() and again & self._earlier.keys():
+        if lines and lines.is_file() and self._again:
             kept = _read_lines(lines).values()
             storage.write_text(lines, "".join(f"{line}\n" for line in kept))
 

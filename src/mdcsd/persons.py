@@ -29,7 +29,7 @@ _BINS, _COLOURS = (8, 16, 16), (64, 191)  # of lightness, a, b; a and b beyond c
 # alike goes by how still a video is: so many times the usual distance to the face most alike.
 _STILL, _LIVELY, _TIMES = 0.05, 0.15, 3.0
 # Products of shapes: of one person in GRID .87 and more in 95 of 100 pairs of frames, of two
-# speakers at most .91, in one of 1,000 pairs above .88; of people of YouTube Faces at most .86.
+# speakers at most .908, in one of 1,000 pairs above .88; of people of YouTube Faces at most .86.
 _SHAPE_PX, _SAME_SHAPE = 16, 0.91
 _FEWEST = 2  # frames that make somebody of another look, however few were sampled
 _GREY = 0.95  # share of pixels within some eight levels of grey, as compression leaves of grey

@@ -16,7 +16,7 @@ from mdcsd.explain import colour_difference, colour_heat
 from mdcsd.faces import resize
 from mdcsd.judging_nouns import Heatmaps, short_name
 from mdcsd.metrics import min_track_frames, pool_video
-from mdcsd.nouns import FaceCrop, RgbArray
+from mdcsd.nouns import FaceCrop, FloatImage, RgbArray
 from mdcsd.persons import Sighting, sight, tell_apart
 from mdcsd.pictures import encode_png
 from mdcsd.quality import LeftOut, explain_refusal, leave_out
@@ -60,20 +60,16 @@ def explain_file(
         n_sampled += 1
         crops = leave_out(all_crops, left_out)
         scored = detector.score(crops)[0].tolist()
-        seen += [sight(crop) for crop in crops]
-        shown = [
-            _small(crop, maps) for crop, maps in zip(crops, detector.explain(crops), strict=True)
-        ]
-        judged += [
-            (crop, of_face, maps) for (crop, maps), of_face in zip(shown, scored, strict=True)
-        ]
+        for crop, of_face, maps in zip(crops, scored, detector.explain(crops), strict=True):
+            seen.append(sight(crop))
+            judged.append((_small_crop(crop), of_face, _small_maps(maps)))
     persons = tell_apart(seen, min_track_frames(n_sampled)).ids
     scores: dict[int, list[tuple[int, float]]] = defaultdict(list)
     pictures: dict[str, bytes] = {}
     for (crop, of_face, maps), person in zip(judged, persons, strict=True):
         scores[person].append((crop.frame_index, of_face))
         name = f"frame_{crop.frame_index:06d}_person_{person}.png"
-        pictures[name] = encode_png(draw_strip(replace(crop, track_id=person), of_face, maps))
+        pictures[name] = encode_png(_draw_strip(replace(crop, track_id=person), of_face, maps))
     folder = output / f"{short_name(path)}-{storage.sha256_of(path)[:8]}"
     for old in folder.glob("frame_*_person_*.png"):  # of other frames, or another network
         old.unlink()
@@ -86,17 +82,24 @@ def explain_file(
     return Explained(path, score, folder, strips, n_sampled, unjudged)
 
 
-def _small(crop: FaceCrop, maps: Heatmaps) -> tuple[FaceCrop, Heatmaps]:
+def _small_crop(crop: FaceCrop) -> FaceCrop:
     """Keep no more of a face than is drawn: a view of a frame holds all of it."""
-    side = (_TILE_PX, _TILE_PX)
-    rgb, frequency = (None if heat is None else cv2.resize(heat, side).astype(np.float32)
-                      for heat in (maps.rgb, maps.frequency))  # fmt: skip
-    small = replace(maps, rgb=rgb, frequency=frequency)
-    return replace(crop, rgb=resize(crop.rgb, side).copy()), small
+    return replace(crop, rgb=resize(crop.rgb, (_TILE_PX, _TILE_PX)).copy())
 
 
-def draw_strip(crop: FaceCrop, score: float, maps: Heatmaps) -> RgbArray:
-    """Draw a face's pictures side by side, uint8 RGB, titled."""
+def _small_maps(maps: Heatmaps) -> Heatmaps:
+    """Keep no more of heat than is drawn."""
+    return replace(maps, rgb=_small_heat(maps.rgb), frequency=_small_heat(maps.frequency))
+
+
+def _small_heat(heat: FloatImage | None) -> FloatImage | None:
+    if heat is None:
+        return None
+    return cv2.resize(heat, (_TILE_PX, _TILE_PX)).clip(0, 1).astype(np.float32)
+
+
+def _draw_strip(crop: FaceCrop, score: float, maps: Heatmaps) -> RgbArray:
+    """Draw a face's pictures, of the side of a tile, next to each other: uint8 RGB, titled."""
     tiles = [_titled(rgb, title, note) for rgb, title, note in _pictures(crop, score, maps)]
     gap = np.full((tiles[0].shape[0], _GAP_PX, 3), _PAPER, np.uint8)
     row = [gap]
@@ -107,17 +110,15 @@ def draw_strip(crop: FaceCrop, score: float, maps: Heatmaps) -> RgbArray:
 
 def _pictures(crop: FaceCrop, score: float, maps: Heatmaps) -> Iterator[tuple[RgbArray, str, str]]:
     """Yield (picture, title, note) for what there is."""
-    side = (_TILE_PX, _TILE_PX)
-    face = resize(crop.rgb, side)
+    face = crop.rgb
     yield face, f"score {score:.3f}", f"{crop.time_s:.2f} s, person {crop.track_id}"
     for heat, title, note in (
         (maps.rgb, "RGB branch", "hot: speaks for manipulated"),
         (maps.frequency, "frequency branch", "hot: suspect frequencies lie here"),
     ):
         if heat is not None:
-            enlarged = cv2.resize(heat, side).clip(0, 1)
             yield (
-                colour_heat(face, enlarged),
+                colour_heat(face, heat),
                 title,
                 note if heat.any() else "nothing speaks for manipulated",
             )
