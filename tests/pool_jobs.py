@@ -10,8 +10,18 @@ from mdcsd.detect_file import Judged
 from mdcsd.errors import InputError
 
 
-def pretend(job, config):
-    """Stand in for a process that judges: names say what a file does to it."""
+def load_pretence(config):
+    """Stand in for the loading of a detector."""
+    return pretend
+
+
+def load_slowly(config):
+    time.sleep(1.5)
+    return pretend
+
+
+def pretend(job):
+    """Stand in for the judging of a file: its name says what it does to the process."""
     if "wait" in job.path.name or "crash" in job.path.name:
         time.sleep(0.5)
     if "crash" in job.path.name:
@@ -23,7 +33,8 @@ def pretend(job, config):
     if "once" in job.path.name:
         with open(job.path.name, "a", encoding="utf-8") as file:  # in the test's own folder
             file.write("judged\n")
-    return Judged(job.path, {"threads": os.environ["OMP_NUM_THREADS"]}, None)
+    given = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+    return Judged(job.path, {name: os.environ.get(name) for name in given}, None)
 
 
 def die(*_):

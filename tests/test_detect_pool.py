@@ -9,22 +9,23 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mdcsd import Detector, detect_pool
+from mdcsd import Detector, detect_pool, machine
 from mdcsd.detect_batch import Batch, Outputs
 from mdcsd.detect_file import Job
 from mdcsd.detect_pool import judge_at_once
 from mdcsd.errors import InputError
 from mdcsd.judging_config import DetectConfig
-from pool_jobs import die, pretend
+from pool_jobs import die, load_pretence, load_slowly
 
 
 @pytest.fixture
 def pretended(monkeypatch):
-    monkeypatch.setattr(detect_pool, "_judge", pretend)
+    monkeypatch.setattr(detect_pool, "_load", load_pretence)
 
 
-def judge(names, n_workers=2):
-    return judge_at_once([Job(Path(name)) for name in names], DetectConfig(), n_workers)
+def judge(names, n_workers=2, n_gpus=0, **settings):
+    jobs = [Job(Path(name)) for name in names]
+    return judge_at_once(jobs, DetectConfig(**settings), n_workers, n_gpus)
 
 
 def test_several_processes_say_what_one_says(demo, clip, portrait, tmp_path):
@@ -85,16 +86,42 @@ def test_processes_of_others_are_left_alone(pretended):
 
 
 def test_where_no_process_lives_it_is_said_once(pretended, monkeypatch):
-    monkeypatch.setattr(detect_pool, "_begin", die)
+    monkeypatch.setattr(detect_pool, "_load", die)
     with pytest.raises(InputError, match="no process to judge in can be started"):
         list(judge(["a", "b"]))
 
 
 def test_processes_share_the_cores(pretended):
+    n_cores = machine.count_cores()
     (judged,) = judge(["a"], n_workers=1)
-    assert judged.line["threads"] == str(detect_pool.count_cores())
+    assert judged.line["OMP_NUM_THREADS"] == str(n_cores)
     (judged, _) = judge(["a", "b"], n_workers=64)
-    assert judged.line["threads"] == str(max(detect_pool.count_cores() // 64, 1))
+    assert judged.line["OMP_NUM_THREADS"] == str(max(n_cores // 64, 1))
+
+
+def test_processes_are_dealt_to_the_gpus(pretended, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    names = ["wait1", "wait2", "wait3", "a"]
+    seen = [each.line["CUDA_VISIBLE_DEVICES"] for each in judge(names, 3, n_gpus=2)]
+    assert set(seen) == {"0", "1"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    seen = [each.line["CUDA_VISIBLE_DEVICES"] for each in judge(names, 3, n_gpus=2)]
+    assert set(seen) == {"4", "7"}
+
+
+def test_a_file_that_takes_too_long_is_given_up_and_the_others_are_judged(pretended):
+    names = ["slow1", *"bcd", "slow2", "f"]
+    judged = list(judge(names, time_limit_s=1.5))
+    assert [each.path.name for each in judged] == names
+    late = [each for each in judged if "error" in each.line]
+    assert [each.path.name for each in late] == ["slow1", "slow2"]
+    assert late[0].line["error"].startswith("slow1: judging it took longer than 1.5 s and was")
+
+
+def test_loading_the_network_counts_for_no_file(monkeypatch):
+    monkeypatch.setattr(detect_pool, "_load", load_slowly)
+    (judged,) = judge(["a"], n_workers=1, time_limit_s=1.0)
+    assert "error" not in judged.line
 
 
 def test_who_stops_listening_leaves_no_process(pretended):

@@ -18,7 +18,7 @@ PACKAGE = Path(mdcsd.__file__).parent
 ROOMS = (
     "errors", "nouns", "judging_nouns", "config", "augment_config",
     "judging_config", "settings", "recipe", "settings_text",
-    "inputs", "storage", "default_weights", "catalogue",
+    "inputs", "storage", "machine", "default_weights", "catalogue",
     "pictures", "frame_choice", "decode_plan", "damage",
     "container", "decoding", "frame_graph", "frame_picture", "deinterlace", "video", "encoding",
     "media_facts", "faces", "tracks", "persons", "masks",

@@ -193,7 +193,7 @@ def test_no_credentials(photo, tmp_path):
     pytest.importorskip("c2pa")
     assert read_credentials(photo) == ("none", False)
     (tmp_path / "a.txt").write_text("no media")
-    assert read_credentials(tmp_path / "a.txt") == ("not_checked", False)
+    assert read_credentials(tmp_path / "a.txt") == ("unsupported", False)
 
 
 def make_signer():

@@ -10,6 +10,7 @@ import av.error
 from mdcsd.container import picture_stream
 from mdcsd.damage import Damage
 from mdcsd.decode_plan import DecodePlan
+from mdcsd.machine import count_threads
 
 # A frame of more is not decoded, whatever the container's header says: it would fill the memory.
 _MAX_FRAME_PIXELS = 178_956_970  # Pillow's bound for pictures
@@ -68,9 +69,13 @@ def decode_runs(container: Any, plan: DecodePlan) -> Iterator[Any]:
 
 
 def ready_to_decode(container: Any) -> Any:
-    """The stream of pictures, set to decode on all cores and no frame that fills the memory."""
+    """The stream of pictures, set to decode on this process's share of the cores, or on all.
+
+    No frame is decoded that fills the memory.
+    """
     stream = picture_stream(container)
     stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = count_threads()
     stream.codec_context.options = {"max_pixels": str(_MAX_FRAME_PIXELS)}
     return stream
 

@@ -25,6 +25,7 @@ from mdcsd.detect_file import Job, Judged, Line, judge_file
 from mdcsd.detect_pool import judge_at_once
 from mdcsd.detector import Detector
 from mdcsd.errors import InputError
+from mdcsd.inference import count_gpus
 from mdcsd.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mdcsd.judging_config import DetectConfig
 from mdcsd.judging_nouns import VERDICT_SCHEMA, readable, short_name, to_line
@@ -137,8 +138,9 @@ class Batch:
         """Judge what is not done, in order: here, or in as many processes as are wanted."""
         todo = [Job(path, self.pages.get(path)) for path in self.inputs if path not in self._done]
         n_workers = min(self._config.workers, len(todo))
-        if n_workers > 1:
-            yield from judge_at_once(todo, self._config, n_workers)
+        if n_workers > 1 or (todo and self._config.time_limit_s):
+            n_gpus = count_gpus(self._config.device)
+            yield from judge_at_once(todo, self._config, n_workers, n_gpus)
             return
         for job in todo:
             yield judge_file(job, self._detector, self._config, progress)

@@ -1,7 +1,8 @@
-"""Several files at once: processes that judge, each with a detector and its share of the cores.
+"""Several files at once: processes that judge, each with a detector and its share of the machine.
 
-What a file does to the process that judges it, a decoder that crashes or memory that runs out, ends
-with that process: the files that it took along are judged again, each in a process by itself.
+What a file does to the process that judges it, a decoder that crashes or hangs, or memory that runs
+out, ends with that process, and the others go on. Memory is everybody's, so that a file whose
+process ended is judged once more, with no other beside it.
 """
 
 from __future__ import annotations
@@ -10,152 +11,266 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import lru_cache
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING
 
-from mdcsd.config import Device
 from mdcsd.detect_file import Job, Judged, failed, judge_file
-from mdcsd.errors import InputError
+from mdcsd.errors import InputError, MdcsdError
 from mdcsd.judging_config import DetectConfig
+from mdcsd.machine import take_share
 
-if TYPE_CHECKING:  # a process that judges shares the cores before torch is imported
-    from mdcsd.detector import Detector
+_AHEAD = 4  # files judged for each process while the first of them is waited for
 
-_AHEAD = 4  # files given out for each process, while the first of them is waited for
-
-_Given = deque[tuple[Job, Future[Judged]]]
+_spawn = multiprocessing.get_context("spawn")
 
 
-def judge_at_once(jobs: Sequence[Job], config: DetectConfig, n_workers: int) -> Iterator[Judged]:
-    """Judge files in several processes; yield them in order.
+def judge_at_once(
+    jobs: Sequence[Job], config: DetectConfig, n_workers: int, n_gpus: int = 0
+) -> Iterator[Judged]:
+    """Judge files in several processes, dealt to the GPUs in turn; yield them in order.
 
     Raises: DataError if the weights cannot be used, InputError if a page cannot be written or no
         process can be started.
     """
-    rest, given = deque(jobs), _Given()
-    while rest or given:
-        try:
-            with _Processes(n_workers, n_workers) as processes:
-                yield from _judge_until_broken(processes, rest, given, config, n_workers)
-        except BrokenProcessPool:
-            for job, answer in given:
-                yield _judge_alone(job, config, n_workers) if _is_lost(answer) else answer.result()
-            given.clear()
-
-
-def _judge_until_broken(
-    processes: _Processes, rest: deque[Job], given: _Given, config: DetectConfig, n_workers: int
-) -> Iterator[Judged]:
-    """Give files out of `rest`, and yield the first answer of `given` until both are empty.
-
-    Raises: BrokenProcessPool if a process ended; `given` holds what was not yielded.
-    """
-    while rest or given:
-        while rest and len(given) < _AHEAD * n_workers:
-            given.append((rest[0], processes.submit(rest[0], config)))
-            rest.popleft()
-        judged = given[0][1].result()
-        given.popleft()
-        yield judged
-
-
-def _is_lost(answer: Future[Judged]) -> bool:
-    if answer.cancelled() or not answer.done():
-        return True
-    return isinstance(answer.exception(), BrokenProcessPool)
-
-
-def _judge_alone(job: Job, config: DetectConfig, n_shares: int) -> Judged:
+    team = _Team(jobs, config, n_workers, n_gpus)
     try:
-        with _Processes(1, n_shares) as process:
-            return process.submit(job, config).result()
-    except BrokenProcessPool:
-        return failed(
-            job.path,
-            f"{job.path}: judging it ended its process: a decoder crashed, or memory ran out. "
-            "Copy the file again, or give fewer --workers, so that each has more memory.",
-        )
+        yield from team.judge()
+    finally:
+        team.end()
 
 
-class _Processes:
-    """Processes that judge; leaving by an exception ends them whatever they are at."""
+class _Worker:
+    """A process, and the place of the file that it is at."""
 
-    def __init__(self, n_processes: int, n_shares: int) -> None:
-        """Start one of them, the others as files are given out.
+    def __init__(self, slot: int, config: DetectConfig, n_workers: int, n_gpus: int) -> None:
+        self.slot = slot
+        self.place: int | None = None
+        self.began_s = 0.0
+        self.is_ready = False
+        self.pipe, its_end = _spawn.Pipe()
+        args = (its_end, _load, config, n_workers, slot, n_gpus)
+        self._process = _spawn.Process(target=_work, args=args, daemon=True)
+        with _interrupts_held():
+            self._process.start()
+        its_end.close()
 
-        Raises: InputError if it does not live.
+    @property
+    def is_idle(self) -> bool:
+        """Whether it could take a file."""
+        return self.is_ready and self.place is None
+
+    def give(self, place: int, job: Job) -> None:
+        """Have a file judged."""
+        self.place, self.began_s = place, time.monotonic()
+        with suppress(OSError):  # it has ended: its pipe will say so
+            self.pipe.send(job)
+
+    def end(self) -> None:
+        """End the process, whatever it is at."""
+        self._process.kill()
+        self._process.join()
+        self.pipe.close()
+
+
+class _Team:
+    """The processes, what each is at, and what is left to do."""
+
+    def __init__(
+        self, jobs: Sequence[Job], config: DetectConfig, n_workers: int, n_gpus: int
+    ) -> None:
+        self._jobs = jobs
+        self._config = config
+        self._n_gpus = n_gpus
+        self._n_workers = n_workers
+        self._workers: list[_Worker] = []
+        self._slots = list(range(n_workers))  # of processes that may be started
+        self._has_begun = False
+        self._todo = deque(range(len(jobs)))
+        self._once_more: deque[int] = deque()  # their processes ended
+        self._ended: set[int] = set()
+        self._judged: dict[int, Judged] = {}
+
+    def judge(self) -> Iterator[Judged]:
+        """Judge everything; yield in order."""
+        for place in range(len(self._jobs)):
+            while place not in self._judged:
+                self._start()
+                self._give(place + _AHEAD * self._n_workers)
+                self._listen()
+                self._give_up()
+            yield self._judged.pop(place)
+
+    def end(self) -> None:
+        """End all processes."""
+        for worker in list(self._workers):
+            self._let_go(worker)
+
+    def _start(self) -> None:
+        """Start as many processes as can be used; one alone until it is known to live."""
+        n_busy = sum(worker.place is not None for worker in self._workers)
+        n_wanted = min(n_busy + len(self._todo) + len(self._once_more), self._n_workers)
+        if not self._has_begun or self._once_more or self._has_one_alone():
+            n_wanted = 1
+        while len(self._workers) < n_wanted and self._slots:
+            slot = self._slots.pop(0)
+            self._workers.append(_Worker(slot, self._config, self._n_workers, self._n_gpus))
+
+    def _give(self, end: int) -> None:
+        """Give files out, of places before `end`; one that ended its process when all are idle."""
+        idle = [worker for worker in self._workers if worker.is_idle]
+        if self._once_more:
+            if len(idle) == len(self._workers):
+                for other in idle[1:]:
+                    self._let_go(other)
+                self._give_to(idle[0], self._once_more)
+        elif not self._has_one_alone():
+            for worker in idle:
+                if self._todo and self._todo[0] < end:
+                    self._give_to(worker, self._todo)
+
+    def _has_one_alone(self) -> bool:
+        return any(worker.place in self._ended for worker in self._workers)
+
+    def _give_to(self, worker: _Worker, places: deque[int]) -> None:
+        place = places.popleft()
+        worker.give(place, self._jobs[place])
+
+    def _listen(self) -> None:
+        """Wait for what processes say, for their end, or until one has had its time."""
+        heard = wait([worker.pipe for worker in self._workers], self._patience_s())
+        for worker in [worker for worker in self._workers if worker.pipe in heard]:
+            try:
+                answer = worker.pipe.recv()
+            except (EOFError, OSError):
+                self._mourn(worker)
+                continue
+            if isinstance(answer, MdcsdError):
+                raise answer
+            if worker.place is not None:
+                self._judged[worker.place], worker.place = answer, None
+            worker.is_ready = self._has_begun = True
+
+    def _patience_s(self) -> float | None:
+        """How long the process that is nearest to its limit still has."""
+        limit_s = self._config.time_limit_s
+        began_s = [worker.began_s for worker in self._workers if worker.place is not None]
+        if limit_s is None or not began_s:
+            return None
+        return max(min(began_s) + limit_s - time.monotonic(), 0.0)
+
+    def _mourn(self, worker: _Worker) -> None:
+        """Note what a process took along that ended by itself.
+
+        Raises: InputError if there is none left, and none can be started.
         """
-        context = multiprocessing.get_context("spawn")
-        self._told, self._tells = context.Pipe(duplex=False)
-        self._pool = ProcessPoolExecutor(n_processes, context, _begin, (n_shares, self._told))
-        try:
-            self._pool.submit(count_cores).result()
-        except BrokenProcessPool:
-            raise InputError(
-                "no process to judge in can be started: memory is short, or a script that is run "
-                'lacks `if __name__ == "__main__":`. Give --workers 1.'
-            ) from None
+        self._let_go(worker)
+        place = worker.place
+        if place is None:
+            if not worker.is_ready:  # another would not live either
+                self._slots.remove(worker.slot)
+            if not self._workers and not (self._has_begun and self._slots):
+                raise InputError(
+                    "no process to judge in can be started: memory is short, or a script that is "
+                    'run lacks `if __name__ == "__main__":`. Give --workers 1.'
+                )
+        elif place in self._ended:
+            self._tell(
+                place,
+                "judging it ended its process: a decoder crashed, or memory ran out. Copy the "
+                "file again, or give fewer --workers, so that each has more memory.",
+            )
+        else:
+            self._ended.add(place)
+            self._once_more.append(place)
 
-    def submit(self, job: Job, config: DetectConfig) -> Future[Judged]:
-        """Give a file out. Raises: BrokenProcessPool if a process has ended."""
-        return self._pool.submit(_judge, job, config)
+    def _give_up(self) -> None:
+        """End processes that have had their time for a file."""
+        limit_s = self._config.time_limit_s
+        for worker in list(self._workers):
+            if limit_s is None or worker.place is None or worker.pipe.poll():
+                continue
+            if time.monotonic() - worker.began_s >= limit_s:
+                self._let_go(worker)
+                self._tell(
+                    worker.place,
+                    f"judging it took longer than {limit_s:g} s and was given up. Give a longer "
+                    "--time-limit, fewer --frames, or the part of it that is in question.",
+                )
 
-    def __enter__(self) -> _Processes:
-        return self
+    def _tell(self, place: int, error: str) -> None:
+        path = self._jobs[place].path
+        self._judged[place] = failed(path, f"{path}: {error}")
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind:
-            self._tells.close()  # they leave, at once
-        self._pool.shutdown(wait=kind is None, cancel_futures=True)
-        self._tells.close()
-        self._told.close()
-
-
-def _begin(n_shares: int, told: Connection) -> None:
-    """Make a process ready: it goes with the terminal's Ctrl-C, with its parent, and when told."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=leave_with_parent, args=(told,), daemon=True).start()
-    share_cores(n_shares)
-
-
-def _judge(job: Job, config: DetectConfig) -> Judged:
-    """Judge in this process; pictures of a page stay here."""
-    judged = judge_file(job, _load(config.weights, config.device), config)
-    verdict = judged.verdict
-    return replace(judged, verdict=replace(verdict, evidence=None)) if verdict else judged
-
-
-@lru_cache(maxsize=1)
-def _load(weights: str | None, device: Device) -> Detector:
-    """This process's detector."""
-    from mdcsd.detector import Detector
-
-    return Detector(weights, device)
+    def _let_go(self, worker: _Worker) -> None:
+        """End a process, so that another may be started in its place."""
+        worker.end()
+        self._workers.remove(worker)
+        self._slots.append(worker.slot)
 
 
-def share_cores(n_processes: int) -> None:
-    """Take a share of the cores for the network. Call before torch is imported."""
-    n_threads = str(max(count_cores() // n_processes, 1))
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
-        os.environ[name] = n_threads
+def _work(
+    pipe: Connection,
+    load: Callable[[DetectConfig], Callable[[Job], Judged]],
+    config: DetectConfig,
+    n_workers: int,
+    slot: int,
+    n_gpus: int,
+) -> None:
+    """Judge what comes through the pipe: the body of a process.
+
+    It says None when it is ready, a `Judged` a file, and the error that ends the batch.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # it goes with the terminal's Ctrl-C
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+    take_share(n_workers, slot, n_gpus)
+    try:
+        judge = load(config)
+        pipe.send(None)
+        while True:
+            pipe.send(judge(pipe.recv()))
+    except MdcsdError as error:
+        pipe.send(error)
+        pipe.recv()  # until the parent ends it
+    except (EOFError, OSError):  # the parent is gone
+        return
 
 
-def count_cores() -> int:
-    """Cores that this process may use, where the system says so."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _load(config: DetectConfig) -> Callable[[Job], Judged]:
+    """Load the detector; return what judges with it. Pictures of a page stay in this process."""
+    from mdcsd.detector import Detector  # a process shares the cores before torch is imported
+
+    detector = Detector(config.weights, config.device)
+
+    def judge(job: Job) -> Judged:
+        judged = judge_file(job, detector, config)
+        verdict = judged.verdict
+        return replace(judged, verdict=replace(verdict, evidence=None)) if verdict else judged
+
+    return judge
 
 
-def leave_with_parent(told: Connection | None = None) -> None:
-    """Wait until the process that started this one is gone, or closes its end of a pipe; leave."""
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold a Ctrl-C back: it must not reach a process that cannot answer it yet."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_with_parent() -> None:
+    """Wait until the process that started this one is gone, and leave."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        wait([parent.sentinel, told] if told else [parent.sentinel])
+        wait([parent.sentinel])
         os._exit(1)

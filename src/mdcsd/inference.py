@@ -212,6 +212,11 @@ def choose_device(device: Device) -> str:
     return "cuda" if has_cuda and device != "cpu" else "cpu"
 
 
+def count_gpus(device: Device) -> int:
+    """GPUs that torch sees; 0 where `device` takes none."""
+    return torch.cuda.device_count() if choose_device(device) == "cuda" else 0
+
+
 def autocast(device: torch.device) -> torch.autocast:
     """bfloat16 on CUDA; float32 elsewhere, so that verdicts do not hang on the processor."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")

@@ -167,12 +167,16 @@ class DetectConfig:
     device: Device = "auto"
     """auto takes CUDA where there is one."""
     workers: int = 1
-    """Files judged at once, a process each, which share the cores."""
+    """Files judged at once, a process each, which share the cores, and the GPUs if there are."""
+    time_limit_s: float | None = None
+    """Seconds after which a file is given up; it is judged in a process of its own then."""
 
     def __post_init__(self) -> None:
         """Refuse an empty sample, and nobody to judge."""
         check(self.frames >= 1, f"--frames {self.frames}: expected 1 or more.")
         check(self.workers >= 1, f"--workers {self.workers}: expected 1 or more.")
+        limit_s = self.time_limit_s
+        check(limit_s is None or limit_s > 0, f"--time-limit {limit_s}: expected more than 0.")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ from mdcsd.nouns import (
 )
 
 VerdictWord = Literal["likely_real", "uncertain", "likely_manipulated", "cannot_judge"]
-Credentials = Literal["not_checked", "none", "unreadable", "invalid", "valid", "trusted"]
+Credentials = Literal[
+    "not_checked", "unsupported", "none", "unreadable", "invalid", "valid", "trusted"
+]
 _MAX_NAME_BYTES = 150  # file systems end at 255
 VERDICT_SCHEMA = 1
 """Version of a line of JSON, as docs/schema.json has it."""

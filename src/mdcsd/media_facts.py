@@ -88,8 +88,8 @@ def is_strongly_compressed(facts: MediaFacts) -> bool:
 def read_credentials(path: Path) -> tuple[Credentials, bool]:
     """Read the state of a file's C2PA manifest, without asking any server.
 
-    Returns: the state, "not_checked" without the library or for a kind of file that it does
-        not read, "unreadable" if no manifest can be had from the file
+    Returns: the state, "not_checked" without the library, "unsupported" for a kind of file that
+        it does not read, "unreadable" if no manifest can be had from the file
         itself; and whether the manifest says that the content was generated.
     """
     try:
@@ -101,7 +101,7 @@ def read_credentials(path: Path) -> tuple[Credentials, bool]:
         try:
             reader = c2pa.Reader.try_create(None, file, context=context)
         except c2pa.C2paError.NotSupported:
-            return "not_checked", False
+            return "unsupported", False
         except c2pa.C2paError:
             return "unreadable", False
         if reader is None:

@@ -45,8 +45,8 @@ _MEANINGS = {
     "cannot_judge": "There is no score. That is a sign of neither real nor manipulated.",
 }
 _CREDENTIALS = {
-    "not_checked": "Not checked: the library c2pa-python is not installed, or does not read this "
-    "kind of file.",
+    "not_checked": "Not checked: the library c2pa-python is not installed.",
+    "unsupported": "Not checked: the library c2pa-python does not read files of this kind.",
     "none": "None found. Most files carry none, and they are easily removed.",
     "unreadable": "Could not be read, or kept elsewhere: a manifest on a server is not fetched. "
     "That is no sign of tampering.",

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from mdcsd.judging_nouns import Verdict
 
 _NAMES = {
-    name: f"detect.{name}" for name in ("weights", "frames", "pool", "cropped", "device", "workers")
+    name: f"detect.{name}"
+    for name in ("weights", "frames", "pool", "cropped", "device", "workers", "time_limit_s")
 }
 
 
@@ -42,6 +43,12 @@ _FailOn = Annotated[
 _Workers = Annotated[
     int | None,
     typer.Option("--workers", help="Files judged at once, a process each.", show_default="1"),
+]
+_TimeLimit = Annotated[
+    float | None,
+    typer.Option(
+        "--time-limit", metavar="SECONDS", help="Give a file up after so long.", show_default="none"
+    ),
 ]
 
 
@@ -85,6 +92,7 @@ def detect(
     ] = None,
     fail_on: _FailOn = None,
     workers: _Workers = None,
+    time_limit_s: _TimeLimit = None,
     device: DeviceOption = None,
     recipe: Recipe = None,
     assignments: Assignments = None,

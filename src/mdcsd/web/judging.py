@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import multiprocessing
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mdcsd.detect_pool import count_cores, share_cores
 from mdcsd.errors import InputError, MediaError
+from mdcsd.machine import count_cores
 from mdcsd.web.settings import Limits, ServeSettings
 
 Progress = Callable[[int, int], None]
@@ -81,16 +80,6 @@ def _check_pixels(path: Path, size_wh: tuple[int, int], limits: Limits) -> None:
         )
 
 
-def share_machine(settings: ServeSettings, slot: int) -> None:
-    """Give a worker its GPU, or its share of the cores. Call before torch is imported."""
-    if settings.gpus:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = visible.split(",") if visible else [str(i) for i in range(settings.gpus)]
-        os.environ["CUDA_VISIBLE_DEVICES"] = names[slot % settings.gpus]
-        return
-    share_cores(settings.workers)
-
-
 def count_workers(settings: ServeSettings, wanted: int | None) -> ServeSettings:
     """Try the checkpoint, and fill in what the machine has: a worker a GPU, else one a core.
 
@@ -107,9 +96,8 @@ def count_workers(settings: ServeSettings, wanted: int | None) -> ServeSettings:
 
 
 def _load_and_count(weights: str) -> int:
-    import torch
-
     from mdcsd.detector import Detector
+    from mdcsd.inference import count_gpus
 
     Detector(weights, "cpu")
-    return torch.cuda.device_count()
+    return count_gpus("auto")

@@ -20,9 +20,10 @@ from pathlib import Path
 from mdcsd import storage
 from mdcsd.detect_pool import leave_with_parent
 from mdcsd.errors import MdcsdError
+from mdcsd.machine import take_share
 from mdcsd.web.folder import DataFolder
 from mdcsd.web.jobs import Job, JobStore
-from mdcsd.web.judging import Judge, JudgeFactory, Report, share_machine
+from mdcsd.web.judging import Judge, JudgeFactory, Report
 from mdcsd.web.settings import ServeSettings
 
 _IDLE_S = 0.2
@@ -40,7 +41,7 @@ def work(settings: ServeSettings, slot: int, load: JudgeFactory) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the server's to answer
     threading.Thread(target=leave_with_parent, daemon=True).start()
     os.umask(0o077)
-    share_machine(settings, slot)
+    take_share(settings.workers, slot, settings.gpus)
     judge = load(settings)
     folder = DataFolder(settings.data)
     store = JobStore(folder.root)
