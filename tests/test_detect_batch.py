@@ -86,7 +86,7 @@ def test_a_batch_goes_on_past_a_bad_file(demo, folder, tmp_path, capsys):
     outputs = ["--report", out, "--json", out / "v.jsonl", "--csv", out / "v.csv"]
     assert call(*words, *outputs) == 2
     printed = capsys.readouterr()
-    assert printed.err.endswith(f"1 of 3 file(s) could not be read:\n  {folder / 'c.mp4'}\n")
+    assert printed.err.endswith(f"1 of 3 file(s) could not be judged:\n  {folder / 'c.mp4'}\n")
     assert {path.name for path in out.iterdir()} == {
         "a.mp4.html", "b.png.html", "index.html", "v.jsonl", "v.csv",
     }  # fmt: skip

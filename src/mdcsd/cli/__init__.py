@@ -25,6 +25,7 @@ from mdcsd.cli import (
     embed,
     evaluate,
     explain,
+    export,
     prepare_dataset,
     process_frames,
     reproduce,
@@ -89,6 +90,7 @@ app.command("test")(test.test)
 app.command("calibrate")(calibrate.calibrate)
 app.command("average")(average.average)
 app.command("embed")(embed.embed)
+app.command("export")(export.export)
 app.command("evaluate")(evaluate.evaluate)
 app.command("card")(card.card)
 app.command("detect")(detect.detect)

@@ -128,7 +128,7 @@ def _say_passed_over(words: list[str]) -> None:
 def judge_files(paths: list[Path], config: DetectConfig, outputs: Outputs) -> set[str]:
     """Judge files and say so.
 
-    Leaves with 2 if a file could not be read, with 1 if that was a bug of ours.
+    Leaves with 2 if a file could not be read or was given up, with 1 if that was a bug of ours.
 
     Returns: the verdicts that there are.
     """
@@ -151,7 +151,7 @@ def judge_files(paths: list[Path], config: DetectConfig, outputs: Outputs) -> se
         )
     verdicts, failed, is_bug = _run(batch)
     if failed:
-        print(f"{len(failed)} of {len(batch.inputs)} file(s) could not be read:", file=sys.stderr)
+        print(f"{len(failed)} of {len(batch.inputs)} file(s) could not be judged:", file=sys.stderr)
         for path in failed:
             print(f"  {_shown(path)}", file=sys.stderr)
         raise typer.Exit(1 if is_bug else 2)
