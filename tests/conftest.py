@@ -18,6 +18,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import av
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
@@ -43,6 +44,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first, in the order above."""
     rank = {name: number for number, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Draw the same numbers in a test whichever others ran before it."""
+    torch.manual_seed(0)
 
 
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
