@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,9 +15,16 @@ from mdcsd import Detector, detect_pool, machine
 from mdcsd.detect_batch import Batch, Outputs
 from mdcsd.detect_file import Job
 from mdcsd.detect_pool import judge_at_once
-from mdcsd.errors import InputError
+from mdcsd.errors import DataError, InputError, SettingError
 from mdcsd.judging_config import DetectConfig
-from pool_jobs import die, load_pretence, load_slowly
+from pool_jobs import (
+    die,
+    load_damaged,
+    load_from_a_lost_disk,
+    load_marking,
+    load_pretence,
+    load_slowly,
+)
 
 
 @pytest.fixture
@@ -60,6 +69,16 @@ def test_a_crash_is_one_files_line(pretended):
     assert "crash.mp4: judging it ended its process" in judged[2].line["error"]
 
 
+def test_a_file_whose_process_ended_is_judged_once_more_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(detect_pool, "_load", load_marking)
+    names = ["a", "dies first", "meet1", "meet2", *"efghijklm"]
+    judged = list(judge(names))
+    assert [each.path.name for each in judged] == names
+    assert [each.line["alive"] for each in judged if each.path.name == "dies first"] == [1]
+    assert [each.line["alive"] for each in judged if "meet" in each.path.name] == [2, 2]
+
+
 def test_a_crash_while_nobody_listens_loses_nothing(pretended):
     judged = []
     for each in judge(["a", "b", "crash", *"defghijklmnop"]):
@@ -99,14 +118,11 @@ def test_processes_share_the_cores(pretended):
     assert judged.line["OMP_NUM_THREADS"] == str(max(n_cores // 64, 1))
 
 
-def test_processes_are_dealt_to_the_gpus(pretended, monkeypatch):
+def test_each_process_has_its_gpu(pretended, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    names = ["wait1", "wait2", "wait3", "a"]
-    seen = [each.line["CUDA_VISIBLE_DEVICES"] for each in judge(names, 3, n_gpus=2)]
-    assert set(seen) == {"0", "1"}
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    seen = [each.line["CUDA_VISIBLE_DEVICES"] for each in judge(names, 3, n_gpus=2)]
-    assert set(seen) == {"4", "7"}
+    seen = [each.line["CUDA_VISIBLE_DEVICES"] for each in judge(["meet1", "meet2"], n_gpus=2)]
+    assert sorted(seen) == ["0", "1"]
 
 
 def test_a_file_that_takes_too_long_is_given_up_and_the_others_are_judged(pretended):
@@ -133,6 +149,51 @@ def test_who_stops_listening_leaves_no_process(pretended):
     assert not multiprocessing.active_children()
 
 
-def test_what_ends_a_batch_ends_it_here_too(pretended):
+def test_what_ends_a_batch_ends_it_here_too_in_its_turn(pretended):
+    judged = judge(["a", "wait", "disk", "d"])
+    assert [next(judged).path.name, next(judged).path.name] == ["a", "wait"]
     with pytest.raises(InputError, match="the disk is full"):
-        list(judge(["a", "disk", "b"]))
+        next(judged)
+
+
+@pytest.mark.parametrize(
+    ("load", "error"),
+    [(load_damaged, DataError), (load_from_a_lost_disk, InputError)],
+)
+def test_weights_that_cannot_be_loaded_are_said(monkeypatch, capfd, load, error):
+    monkeypatch.setattr(detect_pool, "_load", load)
+    with pytest.raises(error, match="damaged" if error is DataError else "no process to judge"):
+        list(judge(["a", "b"]))
+    assert ("Permission denied" in capfd.readouterr().err) == (error is InputError)
+
+
+def test_a_process_starts_with_ctrl_c_held_back():
+    """In a process of its own: the first start of all brings another that unblocks the signal."""
+    script = """
+import signal, multiprocessing
+from mdcsd.detect_pool import _interrupts_held
+from pool_jobs import say_mask
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    with _interrupts_held():
+        child = context.Process(target=say_mask)
+        child.start()
+    child.join()
+    print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=here, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "False"]
+
+
+@pytest.mark.parametrize("limit_s", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_limit_that_is_none_is_refused(limit_s):
+    with pytest.raises(SettingError, match="expected a number of seconds, more than 0"):
+        DetectConfig(time_limit_s=limit_s)
+
+
+def test_a_limit_of_years_is_no_limit(pretended):
+    (judged,) = judge(["a"], n_workers=1, time_limit_s=1e9)
+    assert "error" not in judged.line

@@ -10,7 +10,7 @@ import av.error
 from mdcsd.container import picture_stream
 from mdcsd.damage import Damage
 from mdcsd.decode_plan import DecodePlan
-from mdcsd.machine import count_threads
+from mdcsd.machine import decoding_threads
 
 # A frame of more is not decoded, whatever the container's header says: it would fill the memory.
 _MAX_FRAME_PIXELS = 178_956_970  # Pillow's bound for pictures
@@ -75,7 +75,7 @@ def ready_to_decode(container: Any) -> Any:
     """
     stream = picture_stream(container)
     stream.thread_type = "AUTO"
-    stream.codec_context.thread_count = count_threads()
+    stream.codec_context.thread_count = decoding_threads()
     stream.codec_context.options = {"max_pixels": str(_MAX_FRAME_PIXELS)}
     return stream
 

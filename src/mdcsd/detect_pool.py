@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
 from mdcsd.detect_file import Job, Judged, failed, judge_file
@@ -24,6 +25,8 @@ from mdcsd.judging_config import DetectConfig
 from mdcsd.machine import take_share
 
 _AHEAD = 4  # files judged for each process while the first of them is waited for
+_PATIENCE_S = 3600.0  # of one look at who has had his time; no system waits for years
+_END_S = 5.0  # that a killed process may take to end: one that reads from a lost disk does not
 
 _spawn = multiprocessing.get_context("spawn")
 
@@ -57,6 +60,7 @@ class _Worker:
         with _interrupts_held():
             self._process.start()
         its_end.close()
+        self.speaks = (self.pipe, self._process.sentinel)
 
     @property
     def is_idle(self) -> bool:
@@ -69,10 +73,24 @@ class _Worker:
         with suppress(OSError):  # it has ended: its pipe will say so
             self.pipe.send(job)
 
+    def hear(self) -> Judged | MdcsdError | None:
+        """What it says, None that it is ready. Raises: EOFError or OSError if it has ended."""
+        if not self.pipe.poll():
+            raise EOFError
+        answer: Judged | MdcsdError | None = self.pipe.recv()
+        return answer
+
+    def has_spoken(self) -> bool:
+        """Whether it has answered, or ended: that is to be heard first."""
+        try:
+            return self.pipe.poll() or not self._process.is_alive()
+        except OSError:
+            return True
+
     def end(self) -> None:
         """End the process, whatever it is at."""
         self._process.kill()
-        self._process.join()
+        self._process.join(_END_S)
         self.pipe.close()
 
 
@@ -92,45 +110,50 @@ class _Team:
         self._todo = deque(range(len(jobs)))
         self._once_more: deque[int] = deque()  # their processes ended
         self._ended: set[int] = set()
-        self._judged: dict[int, Judged] = {}
+        self._answers: dict[int, Judged | MdcsdError] = {}
 
     def judge(self) -> Iterator[Judged]:
-        """Judge everything; yield in order."""
+        """Judge everything; yield in order, and raise in its turn what ends the batch."""
         for place in range(len(self._jobs)):
-            while place not in self._judged:
-                self._start()
-                self._give(place + _AHEAD * self._n_workers)
+            while place not in self._answers:
+                n_open = self._count_open(place + _AHEAD * self._n_workers)
+                self._start(n_open)
+                self._give(n_open)
                 self._listen()
                 self._give_up()
-            yield self._judged.pop(place)
+            answer = self._answers.pop(place)
+            if isinstance(answer, MdcsdError):
+                raise answer
+            yield answer
 
     def end(self) -> None:
         """End all processes."""
         for worker in list(self._workers):
             self._let_go(worker)
 
-    def _start(self) -> None:
+    def _count_open(self, end: int) -> int:
+        """Count the files that may be given out now: of places before `end`."""
+        if not self._todo or self._has_one_alone():
+            return 0
+        return max(min(end, len(self._jobs)) - self._todo[0], 0)
+
+    def _start(self, n_open: int) -> None:
         """Start as many processes as can be used; one alone until it is known to live."""
         n_busy = sum(worker.place is not None for worker in self._workers)
-        n_wanted = min(n_busy + len(self._todo) + len(self._once_more), self._n_workers)
-        if not self._has_begun or self._once_more or self._has_one_alone():
-            n_wanted = 1
+        n_wanted = max(min(n_busy + n_open, self._n_workers), 1) if self._has_begun else 1
         while len(self._workers) < n_wanted and self._slots:
             slot = self._slots.pop(0)
             self._workers.append(_Worker(slot, self._config, self._n_workers, self._n_gpus))
 
-    def _give(self, end: int) -> None:
-        """Give files out, of places before `end`; one that ended its process when all are idle."""
+    def _give(self, n_open: int) -> None:
+        """Give files out; one whose process ended when no other can be, and all are idle."""
         idle = [worker for worker in self._workers if worker.is_idle]
-        if self._once_more:
-            if len(idle) == len(self._workers):
-                for other in idle[1:]:
-                    self._let_go(other)
-                self._give_to(idle[0], self._once_more)
-        elif not self._has_one_alone():
-            for worker in idle:
-                if self._todo and self._todo[0] < end:
-                    self._give_to(worker, self._todo)
+        for worker in idle[:n_open]:
+            self._give_to(worker, self._todo)
+        if not n_open and self._once_more and idle and len(idle) == len(self._workers):
+            for other in idle[1:]:
+                self._let_go(other)
+            self._give_to(idle[0], self._once_more)
 
     def _has_one_alone(self) -> bool:
         return any(worker.place in self._ended for worker in self._workers)
@@ -141,17 +164,17 @@ class _Team:
 
     def _listen(self) -> None:
         """Wait for what processes say, for their end, or until one has had its time."""
-        heard = wait([worker.pipe for worker in self._workers], self._patience_s())
-        for worker in [worker for worker in self._workers if worker.pipe in heard]:
+        heard = set(wait([each for w in self._workers for each in w.speaks], self._patience_s()))
+        for worker in [worker for worker in self._workers if heard & set(worker.speaks)]:
             try:
-                answer = worker.pipe.recv()
+                answer = worker.hear()
             except (EOFError, OSError):
                 self._mourn(worker)
                 continue
-            if isinstance(answer, MdcsdError):
+            if isinstance(answer, MdcsdError) and not worker.is_ready:
                 raise answer
-            if worker.place is not None:
-                self._judged[worker.place], worker.place = answer, None
+            if answer is not None and worker.place is not None:
+                self._answers[worker.place], worker.place = answer, None
             worker.is_ready = self._has_begun = True
 
     def _patience_s(self) -> float | None:
@@ -160,7 +183,7 @@ class _Team:
         began_s = [worker.began_s for worker in self._workers if worker.place is not None]
         if limit_s is None or not began_s:
             return None
-        return max(min(began_s) + limit_s - time.monotonic(), 0.0)
+        return min(max(min(began_s) + limit_s - time.monotonic(), 0.0), _PATIENCE_S)
 
     def _mourn(self, worker: _Worker) -> None:
         """Note what a process took along that ended by itself.
@@ -191,7 +214,7 @@ class _Team:
         """End processes that have had their time for a file."""
         limit_s = self._config.time_limit_s
         for worker in list(self._workers):
-            if limit_s is None or worker.place is None or worker.pipe.poll():
+            if limit_s is None or worker.place is None or worker.has_spoken():
                 continue
             if time.monotonic() - worker.began_s >= limit_s:
                 self._let_go(worker)
@@ -203,7 +226,7 @@ class _Team:
 
     def _tell(self, place: int, error: str) -> None:
         path = self._jobs[place].path
-        self._judged[place] = failed(path, f"{path}: {error}")
+        self._answers[place] = failed(path, f"{path}: {error}")
 
     def _let_go(self, worker: _Worker) -> None:
         """End a process, so that another may be started in its place."""
@@ -231,14 +254,26 @@ def _work(
     take_share(n_workers, slot, n_gpus)
     try:
         judge = load(config)
-        pipe.send(None)
-        while True:
-            pipe.send(judge(pipe.recv()))
     except MdcsdError as error:
-        pipe.send(error)
-        pipe.recv()  # until the parent ends it
-    except (EOFError, OSError):  # the parent is gone
+        _say(pipe, error)
         return
+    job = _say(pipe, None)
+    while job is not None:
+        try:
+            answer: Judged | MdcsdError = judge(job)
+        except MdcsdError as error:
+            answer = error
+        job = _say(pipe, answer)
+
+
+def _say(pipe: Connection, answer: Judged | MdcsdError | None) -> Job | None:
+    """Say an answer and wait for the next file; None when the parent is gone."""
+    try:
+        pipe.send(answer)
+        job: Job = pipe.recv()
+    except (EOFError, OSError):
+        return None
+    return job
 
 
 def _load(config: DetectConfig) -> Callable[[Job], Judged]:
@@ -246,6 +281,7 @@ def _load(config: DetectConfig) -> Callable[[Job], Judged]:
     from mdcsd.detector import Detector  # a process shares the cores before torch is imported
 
     detector = Detector(config.weights, config.device)
+    detector.warm_up()
 
     def judge(job: Job) -> Judged:
         judged = judge_file(job, detector, config)
@@ -261,6 +297,7 @@ def _interrupts_held() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # starting it would end the hold
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

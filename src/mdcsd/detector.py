@@ -129,6 +129,13 @@ class Detector:
         shown = collect_evidence(crops, rows, verdict.tracks, self.explain, n_sampled)
         return replace(verdict, evidence=shown)
 
+    def warm_up(self) -> None:
+        """Load what the first file would: the face finder, a GPU's kernels."""
+        side = self.checkpoint.preprocess.cut_size_px
+        blank = Frame(0, 0.0, np.zeros((side, side, 3), np.uint8))
+        self.find(blank, "", Tracker())
+        self.score_faces(blank.rgb[None])
+
     def explain(self, crops: list[FaceCrop]) -> list[Heatmaps]:
         """Find where each branch of the network looked, a crop each."""
         return explain_crops(self._network, self.checkpoint, crops, self._device)
@@ -281,7 +288,7 @@ class Detector:
 def detect(
     path: str | Path, weights: str | Path | None = None, config: DetectConfig | None = None
 ) -> Verdict:
-    """Judge one file; for many, make one `Detector` and keep it."""
+    """Judge one file, here and now; for many, make one `Detector` and keep it."""
     config = config or DetectConfig()
     detector = Detector(weights or config.weights, config.device)
     return detector.judge(path, config.frames, config.pool, config.cropped)

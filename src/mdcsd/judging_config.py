@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -169,14 +170,17 @@ class DetectConfig:
     workers: int = 1
     """Files judged at once, a process each, which share the cores, and the GPUs if there are."""
     time_limit_s: float | None = None
-    """Seconds after which a file is given up; it is judged in a process of its own then."""
+    """Seconds that a file may take; with it files are judged in processes of their own."""
 
     def __post_init__(self) -> None:
         """Refuse an empty sample, and nobody to judge."""
         check(self.frames >= 1, f"--frames {self.frames}: expected 1 or more.")
         check(self.workers >= 1, f"--workers {self.workers}: expected 1 or more.")
         limit_s = self.time_limit_s
-        check(limit_s is None or limit_s > 0, f"--time-limit {limit_s}: expected more than 0.")
+        check(
+            limit_s is None or 0 < limit_s < math.inf,
+            f"--time-limit {limit_s}: expected a number of seconds, more than 0.",
+        )
 
 
 @dataclass(frozen=True)

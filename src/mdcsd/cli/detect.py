@@ -102,7 +102,7 @@ def detect(
 
     config = settings_of(ctx, recipe, assignments, _NAMES).detect
     paths = find_inputs(inputs, standard_input())
-    if len(paths) == 1 and not (json_path or csv_path or report):
+    if len(paths) == 1 and not (json_path or csv_path or report or config.time_limit_s):
         from mdcsd.media_facts import check_opens
 
         check_opens(paths[0])  # what cannot be read is said before seconds of imports
