@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 
+import mdcsd
 from mdcsd import Detector, export
 from mdcsd.checkpoint import Checkpoint, save_checkpoint
 from mdcsd.cli import main
 from mdcsd.config import NetworkConfig
-from mdcsd.errors import InternalError
+from mdcsd.errors import DataError, InternalError
 from mdcsd.export import export_onnx
 from mdcsd.faces import resize
 from mdcsd.judging_nouns import Calibration
@@ -71,6 +73,8 @@ def test_scores_are_the_detectors(saved, tmp_path, make, capsys):
     scores, session = scores_of(output, faces)
     np.testing.assert_allclose(scores, detector.score_faces(faces), atol=1e-5)
     assert scores.std() > 1e-4, "scores that do not depend on the face would agree as well"
+    assert [each.name for each in session.get_outputs()] == ["score"]
+    assert str(Path(mdcsd.__file__).parent).encode() not in output.read_bytes(), "nobody's folders"
     facts = session.get_modelmeta().custom_metadata_map
     assert facts["checkpoint_id"] == detector.checkpoint_id
     assert float(facts["manipulated_from"]) == detector.checkpoint.calibration.manipulated_from
@@ -79,12 +83,21 @@ def test_scores_are_the_detectors(saved, tmp_path, make, capsys):
 
 @pytest.mark.parametrize(
     ("side", "smaller", "may_differ"),
-    [(96, 48, 0), (96, 96, 0), (144, 48, 0), (224, 160, 0), (299, 160, 1e-4)],
+    [
+        (96, 48, 0),
+        (96, 96, 0),
+        (144, 48, 0),
+        (384, 64, 0),
+        (480, 48, 0),
+        (224, 160, 0),
+        (299, 160, 1e-4),
+        (192, 160, 0.006),
+    ],
 )
 def test_pictures_are_shrunk_as_training_saw_them(side, smaller, may_differ):
     face = np.random.default_rng(3).integers(0, 256, (side, side, 3), np.uint8)
     weights = torch.from_numpy(export._area_weights(side, smaller))
-    shrunk = export._shrink(torch.from_numpy(face).permute(2, 0, 1).float(), weights)
+    shrunk = export._shrink(torch.from_numpy(face[None]).permute(0, 3, 1, 2).float(), weights)[0]
     apart = np.abs(shrunk.permute(1, 2, 0).numpy() - resize(face, (smaller, smaller)))
     assert apart.max() <= (may_differ > 0) and (apart > 0).mean() <= may_differ
 
@@ -124,11 +137,37 @@ def test_a_graph_that_sees_otherwise_is_not_kept(saved, tmp_path, monkeypatch):
     assert not (tmp_path / "a.onnx").exists()
 
 
+def test_answers_that_are_no_numbers_are_not_kept(saved, tmp_path, monkeypatch):
+    made = shallow(SPEC)
+    broken = {name: each * float("nan") for name, each in made.state_dict.items()}
+    with pytest.raises(DataError, match="NaN or infinity"):
+        export_onnx(saved(replace(made, state_dict=broken)), tmp_path / "a.onnx")
+
+    class OneIsNone:
+        def __init__(self, session):
+            self.session = session
+
+        def run(self, *given):
+            scores, *others = self.session.run(*given)
+            return [np.append(scores[:-1], np.nan).astype(np.float32), *others]
+
+    real = export._open
+    monkeypatch.setattr(export, "_open", lambda *given: OneIsNone(real(*given)))
+    with pytest.raises(InternalError, match="scores nan away from torch"):
+        export_onnx(saved(made), tmp_path / "a.onnx")
+    assert not (tmp_path / "a.onnx").exists()
+
+
 def test_what_cannot_be_exported_is_said(saved, tmp_path, capsys, monkeypatch):
     weights, output = saved(shallow(replace(SPEC, representation="dct_log_scaled"))), tmp_path / "a"
     assert run("--weights", weights, "--output", output) == 2
     assert "a network of DCT coefficients" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert run("--weights", weights, "--output", output) == 2
-    assert "export needs onnxruntime. Install the extra 'onnx'" in capsys.readouterr().err
+    assert "Install the extra 'onnx'" in capsys.readouterr().err
     assert not output.exists()
+    monkeypatch.undo()
+    before = weights.read_bytes()
+    assert run("--weights", weights, "--output", weights) == 2
+    assert "is the checkpoint, and would be overwritten" in capsys.readouterr().err
+    assert weights.read_bytes() == before

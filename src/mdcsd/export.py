@@ -20,14 +20,14 @@ from mdcsd.checkpoint import Checkpoint, load_checkpoint
 from mdcsd.default_weights import weights_path
 from mdcsd.errors import InputError, InternalError
 from mdcsd.faces import resize
-from mdcsd.inference import ready_network
+from mdcsd.inference import check_finite, ready_network
 from mdcsd.network import to_score
 from mdcsd.nouns import FloatArray, RgbArray
 from mdcsd.preprocess import PreprocessSpec, to_tensor
 
 _OPSET = 18
 _GRAINS = (2, 5, 11, 23, 160)  # grains a side of the made pictures that both judge
-_MOST_APART = 1e-4  # of scores 0..1; convolutions differ by some 1e-6
+_MOST_APART = 1e-3  # of scores and logits; convolutions differ by some 1e-6, logarithms by more
 _MOST_ROUNDED = 0.01  # of shrunk pixels: those near half a grey level may be rounded otherwise
 
 
@@ -42,7 +42,7 @@ class Exported:
 
 
 class _FacesToScores(nn.Module):
-    """Face crops uint8 (N, S, S, C) -> scores float32 (N,), pixels float32 (N, C, s, s)."""
+    """Face crops uint8 (N, S, S, C) -> scores (N,), pixels (N, C, s, s), logits (N, K)."""
 
     weights: torch.Tensor
 
@@ -54,13 +54,15 @@ class _FacesToScores(nn.Module):
         weights = torch.from_numpy(_area_weights(_side_of(spec), spec.image_size_px))
         self.register_buffer("weights", weights)
 
-    def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         pixels = _shrink(faces.permute(0, 3, 1, 2).to(torch.float32), self.weights)
-        return self.judge(pixels), pixels
+        scores, logits = self.judge(pixels)
+        return scores, pixels, logits
 
-    def judge(self, pixels: torch.Tensor) -> torch.Tensor:
-        """What `to_tensor` makes of crops -> scores."""
-        return to_score(self.network.judge(pixels)[1], self.temperature)
+    def judge(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `to_tensor` makes of crops -> scores and logits."""
+        logits = self.network.judge(pixels)[1]
+        return to_score(logits, self.temperature), logits
 
 
 def export_onnx(weights: str | Path | None, output: Path) -> Exported:
@@ -68,14 +70,18 @@ def export_onnx(weights: str | Path | None, output: Path) -> Exported:
 
     Input `faces`: uint8 (N, S, S, C), RGB or luma, crops of the checkpoint's scale; S is the side
     at which it cuts crops, or its image's where that is larger. Output `score`: float32 (N,), 0..1,
-    higher is more fake. The file's metadata say the crop scale, the thresholds, and the terms.
+    higher is more fake. The file's metadata say `crop_scale`, `cut_size_px`, the thresholds, and
+    the terms of the weights.
 
     Raises: InputError if the packages for it are missing, the checkpoint reads coefficients, or the
-        file cannot be written; InternalError if the two do not agree. Nothing is written then.
+        file cannot be written; DataError if its answers are no numbers; InternalError if the two do
+        not agree. Nothing is written then.
     """
     onnx, onnxruntime = _import_onnx()
-    storage.check_writable(output)
     path = weights_path(weights)
+    storage.check_writable(output)
+    if output.resolve() == path.resolve():
+        raise InputError(f"{output}: is the checkpoint, and would be overwritten. Choose another.")
     checkpoint = load_checkpoint(path)
     spec = checkpoint.preprocess
     if spec.representation != "raw":
@@ -86,15 +92,21 @@ def export_onnx(weights: str | Path | None, output: Path) -> Exported:
     made = _make_faces(_side_of(spec), spec.channels)
     judge = _FacesToScores(checkpoint).eval()
     model = _to_onnx(judge, made)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    apart = _compare(judge, spec, session, made)
-    del model.graph.output[1]  # the pixels, which only the comparison needs
     onnx.helper.set_model_props(model, _facts(checkpoint))
+    whole = _open(onnxruntime, model)
+    del model.graph.output[1:]  # pixels and logits, which only the comparison needs
+    kept = _open(onnxruntime, model)
+    apart = _compare(judge, spec, whole, kept, made)
     content = model.SerializeToString()
     storage.write_bytes(output, content)
     return Exported(output, len(content), checkpoint.checkpoint_id, apart)
+
+
+def _open(onnxruntime: Any, model: Any) -> Any:
+    """A session of ONNX Runtime, on the CPU."""
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
 
 
 def _import_onnx() -> tuple[Any, Any]:
@@ -104,8 +116,8 @@ def _import_onnx() -> tuple[Any, Any]:
         import onnxscript  # noqa: F401  torch writes ONNX with it
     except ImportError as error:
         raise InputError(
-            f"export needs {error.name}. Install the extra 'onnx': pip install '.[onnx]' in "
-            "mdcsd's folder."
+            f"export needs onnx, onnxruntime and onnxscript ({error}). Install the extra 'onnx': "
+            "pip install '.[onnx]' in mdcsd's folder."
         ) from None
     return onnx, onnxruntime
 
@@ -123,13 +135,17 @@ def _to_onnx(judge: nn.Module, faces: RgbArray) -> Any:
         dynamo=True,
         dynamic_shapes=(any_number,),
         input_names=["faces"],
-        output_names=["score", "pixels"],
+        output_names=["score", "pixels", "logits"],
         opset_version=_OPSET,
         optimize=False,
         verbose=False,
     )
     assert program is not None
-    return program.model_proto
+    model = program.model_proto
+    graph = model.graph
+    for each in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del each.metadata_props[:]  # where in whose folders each line of code lies
+    return model
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, str]:
@@ -139,10 +155,11 @@ def _facts(checkpoint: Checkpoint) -> dict[str, str]:
         "mdcsd": version("mdcsd"),
         "checkpoint_id": checkpoint.checkpoint_id,
         "crop_scale": f"{spec.crop_scale:g}",
+        "cut_size_px": str(spec.cut_size_px),
         "colour": "RGB" if spec.channels == 3 else "luma",
         "uncertain_from": repr(calibration.uncertain_from),
         "manipulated_from": repr(calibration.manipulated_from),
-        "licence": checkpoint.provenance.get("licence", ""),
+        "licence": str(checkpoint.provenance.get("licence") or ""),
     }
 
 
@@ -173,33 +190,51 @@ def _area_weights(side: int, smaller: int) -> FloatArray:
 def _shrink(pixels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Shrink pictures (N, C, S, S) of 0..255 by what `_area_weights` says, to whole grey levels.
 
-    OpenCV rounds a half to the even level, but up where it halves a picture.
+    As OpenCV does, halves included: it rounds to the even level, but up where it halves a picture;
+    by a whole factor it adds up whole levels, else columns first.
     """
     smaller, side = weights.shape
     if side == smaller:
         return pixels
-    shrunk = weights @ pixels @ weights.T
-    return (shrunk + 0.5).floor() if side == 2 * smaller else shrunk.round()
+    factor, rest = divmod(side, smaller)
+    if rest:
+        return (weights @ (pixels @ weights.T)).round()
+    cells = (smaller, factor, smaller, factor)
+    total = pixels.reshape(*pixels.shape[:2], *cells).sum((3, 5))
+    mean = total * float(np.float32(1.0 / factor**2))
+    return (mean + 0.5).floor() if factor == 2 else mean.round()
 
 
-def _compare(judge: _FacesToScores, spec: PreprocessSpec, session: Any, faces: RgbArray) -> float:
+def _compare(
+    judge: _FacesToScores, spec: PreprocessSpec, whole: Any, kept: Any, faces: RgbArray
+) -> float:
     """Follow faces through the file and, beside it, the way that `detect` goes.
 
-    Pixels and scores apart, for a network can make much of a pixel that is rounded otherwise.
+    Pixels and logits apart, for a network can make much of a pixel that is rounded otherwise.
+
+    Args:
+        whole: a session that gives scores, pixels and logits.
+        kept: a session of the file as it is to be written, which gives scores.
 
     Returns: how far the scores are apart, at most.
 
-    Raises: InternalError if pixels or scores are too far apart.
+    Raises: InternalError if anything is too far apart, DataError if torch answers no numbers.
     """
-    apart = 0.0
+    most = []
     for batch in (faces, faces[:1]):
-        scores, pixels = session.run(None, {"faces": batch})
-        levels = np.abs(pixels - [to_tensor(face, spec.crop_scale, spec) for face in batch])
+        scores, pixels, logits = whole.run(None, {"faces": batch})
+        seen = torch.stack([to_tensor(face, spec.crop_scale, spec) for face in batch]).numpy()
+        levels = np.abs(pixels - seen)
         if levels.max() > 1 or (levels > 0).mean() > _MOST_ROUNDED:
             raise InternalError("the ONNX file shrinks faces otherwise than training did")
         with torch.inference_mode():
-            expected = judge.judge(torch.from_numpy(pixels)).numpy()
-        apart = max(apart, float(np.abs(scores - expected).max()))
+            expected_scores, expected = judge.judge(torch.from_numpy(pixels))
+        check_finite(expected)
+        if not np.allclose(logits, expected.numpy(), rtol=_MOST_APART, atol=_MOST_APART):
+            raise InternalError("the ONNX file answers otherwise than torch")
+        for each in (scores, *kept.run(None, {"faces": batch})):
+            most.append(np.abs(each - expected_scores.numpy()).max())
+    apart = float(np.max(most))  # NaN where any is
     if not apart <= _MOST_APART:
         raise InternalError(
             f"the ONNX file scores {apart:.2g} away from torch, up to {_MOST_APART:g} were expected"

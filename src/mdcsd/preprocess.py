@@ -1,4 +1,4 @@
-"""Face crop -> network input: ONE path shared by training, test, detect and export.
+"""Face crop -> network input: ONE path shared by training, test and detect; export is held to it.
 
 `PreprocessSpec` travels inside the checkpoint, so that a crop judged next year is treated
 as the crops the network was trained on.
