@@ -6,8 +6,10 @@ import csv
 import errno
 import io
 import json
+import os
 import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -15,9 +17,10 @@ import jsonschema
 import pytest
 from PIL import Image
 
-from mdcsd import Detector
+from mdcsd import Detector, detect_batch
 from mdcsd.cli.options import standard_input
 from mdcsd.detect_batch import Batch, Outputs
+from mdcsd.detect_file import judge_file
 from mdcsd.errors import DataError, InputError, MediaError
 from mdcsd.inputs import find_inputs
 from mdcsd.judging_config import DetectConfig
@@ -300,7 +303,7 @@ def test_a_cell_is_no_formula(tmp_path, detector, monkeypatch):
     with open(outputs.csv, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[0]["path"] == '\'=HYPERLINK("x")' and rows[0]["error"].startswith("'=")
-    assert rows[1]["path"] == "caf\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}.mp4"
+    assert rows[1]["path"] == r"caf\udce9\n.mp4"
 
 
 def test_a_bug_in_one_file_leaves_the_others_written(folder, detector, tmp_path, monkeypatch):
@@ -390,3 +393,93 @@ def test_results_stay_until_others_take_their_place(folder, detector, tmp_path):
     assert left[:2] == lines[1:] and table[1:3] == rows[2:]
     assert left[2] != lines[0] or json.loads(lines[0])["judged_at"] in left[2]
     assert Batch(inputs, detector, DetectConfig(frames=5), pages).n_done == 1
+
+
+def test_two_runs_do_not_write_one_table(detector, folder, tmp_path):
+    outputs = Outputs(tmp_path / "v.jsonl", tmp_path / "v.csv")
+    config = DetectConfig(frames=5)
+    first = Batch([folder / "b.png"], detector, config, outputs)
+    for others in (outputs, Outputs(json=outputs.json), Outputs(csv=outputs.csv)):
+        with pytest.raises(InputError, match="another run is writing it"):
+            Batch([folder / "c.mp4"], detector, config, others)
+    list(first.run())
+    run(detector, outputs, folder / "c.mp4")
+    assert [Path(row["path"]).name for row in lines_of(outputs.json)] == ["b.png", "c.mp4"]
+    assert not list(tmp_path.glob(".*lock"))
+
+
+def test_a_run_that_cannot_begin_leaves_no_lock(detector, folder, tmp_path):
+    table = tmp_path / "v.csv"
+    table.write_text("mine")
+    for _ in range(2):
+        with pytest.raises(InputError, match="holds no verdicts"):
+            Batch(
+                [folder / "b.png"], detector, DetectConfig(), Outputs(tmp_path / "v.jsonl", table)
+            )
+
+
+def test_what_several_processes_did_is_written_when_it_is_done(
+    detector, folder, tmp_path, monkeypatch
+):
+    """The first of three files is still judged when a Ctrl-C comes."""
+
+    def interrupted(jobs, config, n_workers, n_gpus, on_done):
+        for job in jobs[1:]:
+            on_done(judge_file(job, detector, config))
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(detect_batch, "judge_at_once", interrupted)
+    outputs = Outputs(tmp_path / "v.jsonl", tmp_path / "v.csv")
+    inputs = [folder / "deep" / "a.mp4", folder / "b.png", folder / "c.mp4"]
+    with pytest.raises(KeyboardInterrupt):
+        list(Batch(inputs, detector, DetectConfig(frames=5, workers=2), outputs).run())
+    assert [Path(row["path"]).name for row in lines_of(outputs.json)] == ["b.png", "c.mp4"]
+    with open(outputs.csv, newline="", encoding="utf-8") as file:
+        assert [Path(row["path"]).name for row in csv.DictReader(file)] == ["b.png", "c.mp4"]
+
+
+def test_a_damaged_line_is_named_and_what_a_power_cut_leaves_is_passed_over(
+    detector, folder, tmp_path, counted
+):
+    outputs = Outputs(tmp_path / "v.jsonl")
+    run(detector, outputs, folder / "b.png")
+    good = outputs.json.read_bytes()
+    outputs.json.write_bytes(good + b"\0" * 200)
+    run(detector, outputs, folder / "b.png")
+    assert counted == ["b.png"] and outputs.json.read_bytes() == good
+    outputs.json.write_bytes(good + b"hello\n" + good)
+    with pytest.raises(InputError, match=r"v\.jsonl, line 2: no verdict, where those before it"):
+        run(detector, outputs, folder / "b.png")
+    assert outputs.json.read_bytes() == good + b"hello\n" + good
+
+
+def test_names_that_cannot_be_shown_have_rows_of_their_own(detector, portrait, tmp_path):
+    names = ["a\nb.png", "a\tb.png", "a\x1bb.png", "a\ufffdb.png", os.fsdecode(b"a\xffb.png")]
+    for name in names:
+        Image.fromarray(portrait).save(tmp_path / name)
+    outputs = Outputs(csv=tmp_path / "v.csv")
+    run(detector, outputs, *(tmp_path / name for name in names))
+    with open(outputs.csv, newline="", encoding="utf-8") as file:
+        shown = [Path(row["path"]).name for row in csv.DictReader(file)]
+    assert shown == [r"a\nb.png", r"a\tb.png", r"a\x1bb.png", "a\ufffdb.png", r"a\udcffb.png"]
+
+
+def test_a_run_that_is_told_to_end_says_what_was_kept(demo, folder, tmp_path, capsys, monkeypatch):
+    """SIGTERM, as `timeout` sends it: the second file is being judged."""
+    judge = Detector.judge
+
+    def ended(self, path, *words, **named):
+        if Path(path).name == "c.mp4":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return judge(self, path, *words, **named)
+
+    monkeypatch.setattr(Detector, "judge", ended)
+    before = signal.getsignal(signal.SIGTERM)
+    out = tmp_path / "v.jsonl"
+    words = ["detect", folder, "--weights", demo[0].checkpoint, "--frames", 5, "--json", out]
+    assert call(*words, "--report", tmp_path / "pages") == 130
+    assert "interrupted: what was written before is kept" in capsys.readouterr().err
+    assert [Path(row["path"]).name for row in lines_of(out)] == ["b.png"]
+    assert (tmp_path / "pages" / "index.html").is_file()
+    assert signal.getsignal(signal.SIGTERM) == before

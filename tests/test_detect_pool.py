@@ -32,9 +32,9 @@ def pretended(monkeypatch):
     monkeypatch.setattr(detect_pool, "_load", load_pretence)
 
 
-def judge(names, n_workers=2, n_gpus=0, **settings):
+def judge(names, n_workers=2, n_gpus=0, on_done=lambda _: None, **settings):
     jobs = [Job(Path(name)) for name in names]
-    return judge_at_once(jobs, DetectConfig(**settings), n_workers, n_gpus)
+    return judge_at_once(jobs, DetectConfig(**settings), n_workers, n_gpus, on_done)
 
 
 def test_several_processes_say_what_one_says(demo, clip, portrait, tmp_path):
@@ -134,6 +134,13 @@ def test_a_file_that_takes_too_long_is_given_up_and_the_others_are_judged(preten
     assert late[0].line["error"].startswith("slow1: judging it took longer than 1.5 s and was")
 
 
+def test_what_is_done_is_told_at_once_whatever_comes_before_it(pretended):
+    names, done = ["slow", *"abcdefghijklmnopqrst"], []
+    judged = judge(names, on_done=lambda each: done.append(each.path.name), time_limit_s=2.0)
+    assert [each.path.name for each in judged] == names
+    assert done == [*names[1:], "slow"]
+
+
 def test_loading_the_network_counts_for_no_file(monkeypatch):
     monkeypatch.setattr(detect_pool, "_load", load_slowly)
     (judged,) = judge(["a"], n_workers=1, time_limit_s=1.0)
@@ -190,7 +197,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("limit_s", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_limit_that_is_none_is_refused(limit_s):
-    with pytest.raises(SettingError, match="expected a number of seconds, more than 0"):
+    with pytest.raises(SettingError, match="expected seconds, more than 0 and finite"):
         DetectConfig(time_limit_s=limit_s)
 
 

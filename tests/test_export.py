@@ -159,7 +159,10 @@ def test_answers_that_are_no_numbers_are_not_kept(saved, tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_exported_is_said(saved, tmp_path, capsys, monkeypatch):
-    weights, output = saved(shallow(replace(SPEC, representation="dct_log_scaled"))), tmp_path / "a"
+    weights, output = (
+        saved(shallow(replace(SPEC, representation="dct_log_scaled"))),
+        tmp_path / "a.onnx",
+    )
     assert run("--weights", weights, "--output", output) == 2
     assert "a network of DCT coefficients" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
@@ -169,5 +172,5 @@ def test_what_cannot_be_exported_is_said(saved, tmp_path, capsys, monkeypatch):
     monkeypatch.undo()
     before = weights.read_bytes()
     assert run("--weights", weights, "--output", weights) == 2
-    assert "is the checkpoint, and would be overwritten" in capsys.readouterr().err
+    assert "expected a name that ends in .onnx" in capsys.readouterr().err
     assert weights.read_bytes() == before

@@ -7,9 +7,7 @@ whose page of that verdict is there if pages are wanted, is not judged again.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 from collections import Counter
@@ -18,11 +16,12 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from mdcsd import storage
 from mdcsd.detect_file import Job, Judged, Line, judge_file
 from mdcsd.detect_pool import judge_at_once
+from mdcsd.detect_tables import COLUMNS, is_table, read_lines, read_rows, row_of, write_row
 from mdcsd.detector import Detector
 from mdcsd.errors import InputError
 from mdcsd.inference import count_gpus
@@ -32,12 +31,6 @@ from mdcsd.judging_nouns import VERDICT_SCHEMA, readable, short_name, to_line
 from mdcsd.report_index import IndexRow, index_row, other_rows, render_index
 
 _PAGE_SUFFIXES = frozenset({".html", ".htm"})
-_COLUMNS = (
-    "path", "sha256", "verdict", "score", "uncertain_from", "manipulated_from", "reason",
-    "persons", "frames_sampled", "width_px", "height_px", "duration_s", "container", "codec",
-    "warnings", "checkpoint_id", "judged_at", "error",
-)  # fmt: skip
-
 _NOT_WRITTEN = frozenset(
     {".pdf", ".doc", ".docx", ".odt", ".xlsx", ".xls", ".ods", ".parquet", ".zip"}
 )
@@ -83,7 +76,17 @@ class Batch:
         self._outputs = outputs
         self.pages = _name_pages(inputs, outputs)
         _check_outputs([*inputs, Path(config.weights or "")], outputs, self.pages)
-        earlier = _read_lines(outputs.json) if outputs.json else {}
+        with ExitStack() as held:
+            for table in (outputs.json, outputs.csv):
+                if table and (table.is_file() or not table.exists()):  # no /dev/stdout
+                    held.enter_context(storage.held(table))
+            self._read_earlier()
+            self._held = held.pop_all()
+
+    def _read_earlier(self) -> None:
+        """Read what an earlier run wrote, and what of it needs no judging."""
+        inputs, outputs = self.inputs, self._outputs
+        earlier = read_lines(outputs.json) if outputs.json else {}
         here = {str(path): path for path in inputs}
         self._others = [text for path, text in earlier.items() if path not in here]
         self._done = {
@@ -108,42 +111,52 @@ class Batch:
     def run(self, progress: Progress | None = None) -> Iterator[Judged]:
         """Judge what is not done; yield every input, in order, once all is written of it.
 
-        What an earlier run wrote of a file stays until there is something to put in its place.
+        It is written as soon as it is done, by several processes not in order. What an earlier run
+        wrote of a file stays until there is something to put in its place.
 
         Args:
             progress: called with (frames done, frames in all) of the file that is judged.
         """
         rows: list[IndexRow] = []
-        with ExitStack() as stack:
+        with self._held, ExitStack() as stack:
             stack.callback(self._write_index, rows)
             stack.callback(self._drop_replaced)
             kept = [*self._others, *self._again, *self._done.values()]
             lines = _enter(stack, self._outputs.json, kept)
-            table = _enter(stack, self._outputs.csv, _read_rows(self._outputs.csv))
+            table = _enter(stack, self._outputs.csv, read_rows(self._outputs.csv))
             if table and not table.tell():
-                _write_row(table, _COLUMNS)
-            anew = stack.enter_context(closing(self._judge_all(progress)))
+                write_row(table, COLUMNS)
+
+            def write(judged: Judged) -> None:
+                if lines:
+                    lines.write(to_line(judged.line) + "\n")
+                    lines.flush()
+                write_row(table, row_of(judged.line))
+
+            anew = stack.enter_context(closing(self._judge_all(write, progress)))
             for path in self.inputs:
                 known = self._done.get(path)
                 judged = Judged(path, json.loads(known), None, True) if known else next(anew)
-                if lines and not judged.was_done:
-                    lines.write(to_line(judged.line) + "\n")
-                    lines.flush()
-                _write_row(table, _row_of(judged.line))
+                if judged.was_done:
+                    write_row(table, row_of(judged.line))
                 page = self.pages.get(path) if "error" not in judged.line else None
                 rows.append(index_row(judged.line, page.name if page else None))
                 yield judged
 
-    def _judge_all(self, progress: Progress | None) -> Generator[Judged, None, None]:
+    def _judge_all(
+        self, on_done: Callable[[Judged], None], progress: Progress | None
+    ) -> Generator[Judged, None, None]:
         """Judge what is not done, in order: here, or in as many processes as are wanted."""
         todo = [Job(path, self.pages.get(path)) for path in self.inputs if path not in self._done]
         n_workers = min(self._config.workers, len(todo))
         if n_workers > 1 or (todo and self._config.time_limit_s):
             n_gpus = count_gpus(self._config.device)
-            yield from judge_at_once(todo, self._config, n_workers, n_gpus)
+            yield from judge_at_once(todo, self._config, n_workers, n_gpus, on_done)
             return
         for job in todo:
-            yield judge_file(job, self._detector, self._config, progress)
+            judged = judge_file(job, self._detector, self._config, progress)
+            on_done(judged)
+            yield judged
 
     def _is_done(self, path: Path, line: Line) -> bool:
         calibration = self._detector.checkpoint.calibration
@@ -171,9 +184,9 @@ class Batch:
         """Leave one line and one row of each file, the last."""
         table, lines = self._outputs.csv, self._outputs.json
         if table and table.is_file():
-            storage.write_text(table, "".join(f"{row}\n" for row in _read_rows(table)))
+            storage.write_text(table, "".join(f"{row}\n" for row in read_rows(table)))
         if lines and lines.is_file() and self._again:
-            kept = _read_lines(lines).values()
+            kept = read_lines(lines).values()
             storage.write_text(lines, "".join(f"{line}\n" for line in kept))
 
     def _write_index(self, rows: list[IndexRow]) -> None:
@@ -250,7 +263,7 @@ def _check_outputs(inputs: Sequence[Path], outputs: Outputs, pages: dict[Path, P
             raise InputError(
                 f"{table}: the name of a picture or video. Choose another for a table."
             )
-    if outputs.csv and outputs.csv.is_file() and not _is_table(outputs.csv):
+    if outputs.csv and outputs.csv.is_file() and not is_table(outputs.csv):
         raise InputError(
             f"{outputs.csv}: is there already, and holds no verdicts. Choose another name, or "
             "delete it."
@@ -259,78 +272,3 @@ def _check_outputs(inputs: Sequence[Path], outputs: Outputs, pages: dict[Path, P
         raise InputError(
             f"--report {outputs.report}: a file. Expected a name that ends in .html, or a folder."
         )
-
-
-def _is_table(path: Path) -> bool:
-    """Whether a file is empty, or a table of an earlier run."""
-    with open(path, encoding="utf-8", errors="replace", newline="") as file:
-        return file.readline().rstrip("\n").split(",")[:3] in ([""], list(_COLUMNS[:3]))
-
-
-def _read_rows(path: Path | None) -> list[str]:
-    """Read a table's head and the last row of each file, as lines; none of what is no table."""
-    if path is None or not path.is_file():
-        return []
-    with open(path, encoding="utf-8", errors="replace", newline="") as file:
-        rows = [row for row in csv.reader(file) if len(row) == len(_COLUMNS)]
-    if rows[:1] != [list(_COLUMNS)]:
-        return []
-    last = {row[0]: number for number, row in enumerate(rows)}
-    return [_csv_line(row) for number, row in enumerate(rows) if last[row[0]] == number]
-
-
-def _read_lines(path: Path) -> dict[str, str]:
-    """Read the last line of each file, as text, by path; one that was cut off does not count.
-
-    Raises: InputError if the file holds something else.
-    """
-    if not path.is_file():
-        return {}
-    found: dict[str, str] = {}
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for text in file:
-            if text.startswith("{") and not text.endswith("\n"):
-                break
-            try:
-                path_of_line = json.loads(text)["path"]
-                found.pop(path_of_line, None)
-                found[path_of_line] = text.rstrip("\n")
-            except (ValueError, TypeError, KeyError):
-                raise InputError(
-                    f"{path}: is there already, and holds no verdicts. Choose another name, or "
-                    "delete it."
-                ) from None
-    return found
-
-
-def _row_of(line: Line) -> list[str]:
-    media, thresholds = line.get("media") or {}, line.get("thresholds") or {}
-    values = {
-        **line,
-        **thresholds,
-        **{name: media.get(name) for name in ("width_px", "height_px", "duration_s", "container",
-                                              "codec")},
-        "persons": len(line["tracks"]) if "tracks" in line else None,
-        "frames_sampled": line.get("n_frames_sampled"),
-        "warnings": "; ".join(line.get("warnings", ())),
-    }  # fmt: skip
-    return [_cell(values.get(name)) for name in _COLUMNS]
-
-
-def _cell(value: Any) -> str:
-    """Write a value; a text that a spreadsheet would run as a formula gets a quote before it."""
-    text = "" if value is None else str(value)
-    is_formula = isinstance(value, str) and text.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return readable(f"'{text}" if is_formula else text)
-
-
-def _write_row(table: IO[str] | None, row: Sequence[str]) -> None:
-    if table:
-        table.write(_csv_line(row) + "\n")
-        table.flush()
-
-
-def _csv_line(row: Sequence[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(row)
-    return text.getvalue()

@@ -24,7 +24,7 @@ from mdcsd.errors import InputError, MdcsdError
 from mdcsd.judging_config import DetectConfig
 from mdcsd.machine import take_share
 
-_AHEAD = 4  # files judged for each process while the first of them is waited for
+_AHEAD = 256  # files judged for each process while the first of them is waited for
 _PATIENCE_S = 3600.0  # of one look at who has had his time; no system waits for years
 _END_S = 5.0  # that a killed process may take to end: one that reads from a lost disk does not
 
@@ -32,14 +32,21 @@ _spawn = multiprocessing.get_context("spawn")
 
 
 def judge_at_once(
-    jobs: Sequence[Job], config: DetectConfig, n_workers: int, n_gpus: int = 0
+    jobs: Sequence[Job],
+    config: DetectConfig,
+    n_workers: int,
+    n_gpus: int = 0,
+    on_done: Callable[[Judged], None] = lambda _: None,
 ) -> Iterator[Judged]:
     """Judge files in several processes, dealt to the GPUs in turn; yield them in order.
+
+    Args:
+        on_done: called with each file as soon as it is done, in whatever order.
 
     Raises: DataError if the weights cannot be used, InputError if a page cannot be written or no
         process can be started.
     """
-    team = _Team(jobs, config, n_workers, n_gpus)
+    team = _Team(jobs, config, n_workers, n_gpus, on_done)
     try:
         yield from team.judge()
     finally:
@@ -98,9 +105,15 @@ class _Team:
     """The processes, what each is at, and what is left to do."""
 
     def __init__(
-        self, jobs: Sequence[Job], config: DetectConfig, n_workers: int, n_gpus: int
+        self,
+        jobs: Sequence[Job],
+        config: DetectConfig,
+        n_workers: int,
+        n_gpus: int,
+        on_done: Callable[[Judged], None],
     ) -> None:
         self._jobs = jobs
+        self._on_done = on_done
         self._config = config
         self._n_gpus = n_gpus
         self._n_workers = n_workers
@@ -174,7 +187,8 @@ class _Team:
             if isinstance(answer, MdcsdError) and not worker.is_ready:
                 raise answer
             if answer is not None and worker.place is not None:
-                self._answers[worker.place], worker.place = answer, None
+                self._note(worker.place, answer)
+                worker.place = None
             worker.is_ready = self._has_begun = True
 
     def _patience_s(self) -> float | None:
@@ -226,7 +240,12 @@ class _Team:
 
     def _tell(self, place: int, error: str) -> None:
         path = self._jobs[place].path
-        self._answers[place] = failed(path, f"{path}: {error}")
+        self._note(place, failed(path, f"{path}: {error}"))
+
+    def _note(self, place: int, answer: Judged | MdcsdError) -> None:
+        self._answers[place] = answer
+        if not isinstance(answer, MdcsdError):
+            self._on_done(answer)
 
     def _let_go(self, worker: _Worker) -> None:
         """End a process, so that another may be started in its place."""

@@ -74,14 +74,14 @@ def export_onnx(weights: str | Path | None, output: Path) -> Exported:
     the terms of the weights.
 
     Raises: InputError if the packages for it are missing, the checkpoint reads coefficients, or the
-        file cannot be written; DataError if its answers are no numbers; InternalError if the two do
-        not agree. Nothing is written then.
+        file cannot be written or is not named .onnx; DataError if its answers are no numbers;
+        InternalError if the two do not agree. Nothing is written then.
     """
     onnx, onnxruntime = _import_onnx()
     path = weights_path(weights)
     storage.check_writable(output)
-    if output.resolve() == path.resolve():
-        raise InputError(f"{output}: is the checkpoint, and would be overwritten. Choose another.")
+    if output.suffix.lower() != ".onnx":
+        raise InputError(f"{output}: expected a name that ends in .onnx.")
     checkpoint = load_checkpoint(path)
     spec = checkpoint.preprocess
     if spec.representation != "raw":
@@ -154,6 +154,7 @@ def _facts(checkpoint: Checkpoint) -> dict[str, str]:
     return {
         "mdcsd": version("mdcsd"),
         "checkpoint_id": checkpoint.checkpoint_id,
+        "score": "0 to 1, higher is more fake; a verdict rests on the mean over a person's frames",
         "crop_scale": f"{spec.crop_scale:g}",
         "cut_size_px": str(spec.cut_size_px),
         "colour": "RGB" if spec.channels == 3 else "luma",

@@ -179,7 +179,7 @@ class DetectConfig:
         limit_s = self.time_limit_s
         check(
             limit_s is None or 0 < limit_s < math.inf,
-            f"--time-limit {limit_s}: expected a number of seconds, more than 0.",
+            f"--time-limit {limit_s}: expected seconds, more than 0 and finite.",
         )
 
 

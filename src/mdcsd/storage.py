@@ -18,6 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 from mdcsd.errors import DataError, InputError
 
 
@@ -61,6 +66,48 @@ def line_file(path: Path, kept: Sequence[str] = ()) -> Iterator[IO[str]]:
             yield file
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keep other runs from writing a file, by a lock beside it that ends with the process.
+
+    Raises: InputError if another run has it, or the folder cannot be written.
+    """
+    if fcntl is None:  # Windows
+        yield
+        return
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _lock(lock)
+    except BlockingIOError:
+        raise InputError(
+            f"{path}: another run is writing it. Wait until it is done, or choose another name."
+        ) from None
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    with file:
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _lock(path: Path) -> IO[bytes]:
+    """Open a file and lock it, the one that has the name once it is locked."""
+    while True:
+        file = open(path, "ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
+        except FileNotFoundError:  # who held it has taken it away meanwhile
+            pass
+        except BaseException:
+            file.close()
+            raise
+        file.close()
 
 
 def append_line(path: Path, line: str) -> None:

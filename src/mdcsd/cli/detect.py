@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -110,9 +113,20 @@ def detect(
     from mdcsd.detect_batch import Outputs
 
     _say_passed_over(inputs)
-    verdicts = judge_files(paths, config, Outputs(json_path, csv_path, report))
+    with _ended_as_by_ctrl_c():
+        verdicts = judge_files(paths, config, Outputs(json_path, csv_path, report))
     if fail_on and "likely_manipulated" in verdicts:
         raise typer.Exit(3)
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """Have what `timeout`, systemd or a container sends (SIGTERM) end a run as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _say_passed_over(words: list[str]) -> None:
