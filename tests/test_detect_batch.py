@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 from PIL import Image
 
-from mdcsd import Detector, detect_batch
+from mdcsd import Detector, detect_batch, storage
 from mdcsd.cli.options import standard_input
 from mdcsd.detect_batch import Batch, Outputs
 from mdcsd.detect_file import judge_file
@@ -406,6 +406,16 @@ def test_two_runs_do_not_write_one_table(detector, folder, tmp_path):
     run(detector, outputs, folder / "c.mp4")
     assert [Path(row["path"]).name for row in lines_of(outputs.json)] == ["b.png", "c.mp4"]
     assert not list(tmp_path.glob(".*lock"))
+
+
+def test_a_file_system_without_locks_is_written_unguarded(detector, folder, tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(storage.fcntl, "flock", none)
+    outputs = Outputs(tmp_path / "v.jsonl")
+    run(detector, outputs, folder / "b.png")
+    assert len(lines_of(outputs.json)) == 1 and not list(tmp_path.glob(".*lock"))
 
 
 def test_a_run_that_cannot_begin_leaves_no_lock(detector, folder, tmp_path):

@@ -95,18 +95,26 @@ def held(path: Path) -> Iterator[None]:
 
 
 def _lock(path: Path) -> IO[bytes]:
-    """Open a file and lock it, the one that has the name once it is locked."""
+    """Open a file and lock it, the one that has the name once it is locked.
+
+    On a file system without locks it is opened only.
+
+    Raises: BlockingIOError if another process has it.
+    """
     while True:
         file = open(path, "ab")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise
+        except OSError:  # no locks here: better one run unguarded than none
+            return file
+        try:
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 return file
         except FileNotFoundError:  # who held it has taken it away meanwhile
             pass
-        except BaseException:
-            file.close()
-            raise
         file.close()
 
 

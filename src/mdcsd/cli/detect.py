@@ -39,6 +39,15 @@ class FailOn(StrEnum):
     MANIPULATED = "manipulated"
 
 
+_Json = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        metavar="OUT",
+        help="Write a line of JSON an input; what OUT holds of the same inputs, weights and "
+        "settings is kept and not judged again.",
+    ),
+]
 _FailOn = Annotated[
     FailOn | None,
     typer.Option("--fail-on", help="Leave with 3 if an input is likely manipulated."),
@@ -81,15 +90,7 @@ def detect(
             "--report", metavar="OUT", help="Write a page: OUT.html of one input, or a folder."
         ),
     ] = None,
-    json_path: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            metavar="OUT",
-            help="Write a line of JSON an input; what OUT holds of the same inputs, weights and "
-            "settings is kept and not judged again.",
-        ),
-    ] = None,
+    json_path: _Json = None,
     csv_path: Annotated[
         Path | None, typer.Option("--csv", metavar="OUT", help="Write a row an input.")
     ] = None,
